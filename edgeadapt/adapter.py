@@ -1,0 +1,85 @@
+"""What an adapter is, once it has left its framework: sites, params and where it came from. numpy only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[Any]
+Params: TypeAlias = Mapping[str, Array]
+Kind: TypeAlias = Literal["linear", "embedding", "layer_norm"]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A module of the base at which adapters attach.
+
+    Attributes:
+        name: Dotted module path, `bert.encoder.layer.0.attention.self.query`.
+        kind: What the module computes; decides which params a method has there.
+        in_features: Length of the last axis of `x`; for an embedding the number of rows of its table.
+        out_features: Length of the last axis of `y`.
+        labelled: The last axis of `y` is the label axis of a task head, so every adapter may bring its own length.
+        rowwise: Every call of the module has a batch axis, so each row of a batch may have params of its own.
+        epsilon: The constant inside a normalisation's square root; 0 for the other kinds.
+    """
+
+    name: str
+    kind: Kind
+    in_features: int
+    out_features: int
+    labelled: bool = False
+    rowwise: bool = True
+    epsilon: float = 0.0
+
+    @property
+    def rows(self) -> int | str:
+        """The leading dimension of this site's slots: free, or 1 where rows can't differ."""
+        return "rows" if self.rowwise else 1
+
+    @property
+    def out(self) -> int | str:
+        """The last dimension of `y`: free on a label axis."""
+        return "labels" if self.labelled else self.out_features
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """The params of one method at one site, each with its leading axis of length 1."""
+
+    site: str
+    method: str
+    params: Params
+
+    def named(self) -> dict[str, Array]:
+        """Returns the params under their slots' names, `<site>.<param>`."""
+        return {f"{self.site}.{param}": array for param, array in self.params.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """One trained checkpoint, framework-free.
+
+    Attributes:
+        method: The method the checkpoint was trained with; attachments may add heads and biases to it.
+        attachments: What it holds, at most one for each pair of site and method.
+        labels: The labels of its head, or None where it has none of its own.
+        source: Where it came from, for the record: kind of checkpoint, library version, base model, alpha.
+    """
+
+    method: str
+    attachments: tuple[Attachment, ...]
+    labels: tuple[str, ...] | None
+    source: Mapping[str, Any]
+
+    def arrays(self) -> dict[str, Array]:
+        """Returns all params under their slots' names."""
+        return {name: array for attachment in self.attachments for name, array in attachment.named().items()}
+
+    def size(self) -> int:
+        """Returns the size of all params in bytes."""
+        return int(sum(np.asarray(array).nbytes for array in self.arrays().values()))

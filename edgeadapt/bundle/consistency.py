@@ -1,0 +1,80 @@
+"""The rules between the fields of a record, which no field's type can say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from edgeadapt.bundle.names import NONE
+from edgeadapt.bundle.records import AdapterRecord, ImageRecord, Manifest, Neutral, Slot
+
+WEIGHTS = "weights.onnx_adapter"
+
+
+def manifest_problems(manifest: Manifest) -> list[str]:
+    """Returns what is wrong between the fields of a manifest, one line each with its JSON path."""
+    problems = _listed("$.model.file", manifest.model.file, manifest.files)
+    if manifest.tokenizer:
+        problems += _listed("$.tokenizer.file", manifest.tokenizer.file, manifest.files)
+    for path in manifest.files:
+        if path == "edgeadapt.json":
+            problems.append("$.files: lists edgeadapt.json, which can't hold its own sha256")
+        if path.split("/")[0] == "adapters":
+            problems.append(f"$.files: lists {path}, which belongs into that adapter's adapter.json")
+    if not manifest.outputs:
+        problems.append("$.outputs: is empty")
+    problems += _twice("$.outputs", [output.name for output in manifest.outputs])
+    fed = [tensor.name for tensor in manifest.inputs] + [slot.name for slot in manifest.slots]
+    problems += _twice("$.inputs and $.slots", fed)
+    for index, slot in enumerate(manifest.slots):
+        problems += [f"$.slots[{index}] ({slot.name}): {problem}" for problem in _slot_problems(slot)]
+    if manifest.image:
+        problems += _image_problems(manifest.image)
+    return problems
+
+
+def adapter_problems(record: AdapterRecord) -> list[str]:
+    """Returns what is wrong between the fields of an adapter's record, one line each with its JSON path."""
+    problems = (
+        ["$.files: lists adapter.json, which can't hold its own sha256"] if "adapter.json" in record.files else []
+    )
+    if (record.name == NONE) != (record.method == NONE):
+        problems.append(
+            f"$.method: expected 'none' for the adapter 'none' alone, got {record.method!r} for {record.name!r}"
+        )
+    if record.name == record.method == NONE and record.sites:
+        problems.append("$.sites: expected {} for the adapter 'none', which is the base itself")
+    if record.sites:
+        problems += _listed("$.sites", WEIGHTS, record.files)
+    return problems
+
+
+def _listed(path: str, file: str, files: Iterable[str]) -> list[str]:
+    return [] if file in files else [f"{path}: {file} is not in $.files"]
+
+
+def _twice(path: str, names: list[str]) -> list[str]:
+    return [f"{path}: the name {name} stands twice" for name in dict.fromkeys(names) if names.count(name) > 1]
+
+
+def _slot_problems(slot: Slot) -> list[str]:
+    problems = []
+    if not slot.shape or slot.shape[0] not in ("rows", 1):
+        problems.append(f"expected 'rows' or 1 as the first dimension, got {list(slot.shape)}")
+    if "rows" in slot.shape[1:]:
+        problems.append(f"expected 'rows' only as the first dimension, got {list(slot.shape)}")
+    if isinstance(slot.neutral, Neutral) and not problems:
+        expected = [1 if size == "rows" else size for size in slot.shape]
+        fits = len(expected) == len(slot.neutral.shape) and all(
+            isinstance(size, str) or size == got for size, got in zip(expected, slot.neutral.shape, strict=True)
+        )
+        if not fits:
+            problems.append(f"its neutral has the shape {list(slot.neutral.shape)}, expected {expected}")
+    return problems
+
+
+def _image_problems(image: ImageRecord) -> list[str]:
+    if len(image.mean) == len(image.std) in (1, 3, 4):
+        return []
+    return [
+        f"$.image: expected a mean and a std for each of 1, 3 or 4 channels, got {len(image.mean)} and {len(image.std)}"
+    ]

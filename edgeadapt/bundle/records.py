@@ -1,0 +1,204 @@
+"""What `edgeadapt.json` and `adapter.json` hold: one record a JSON object, one field a key, in the order written.
+
+A field's type says what JSON value it takes; the rules that a type can't say are `Annotated` beside it, and the rules
+between fields are in `consistency.py`. `docs/bundle-format.md` is the specification, `schema/` the JSON Schemas.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from edgeadapt.bundle.names import name_problem, path_problem
+
+FORMAT = "1.0"
+"""The version of the bundle format that this package reads and writes."""
+
+DTYPES = (
+    "bool",
+    "float16",
+    "float32",
+    "float64",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+)
+"""The names a `dtype` can have: numpy's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a value must be beyond its type: `holds` tests it, `expected` says it in an error."""
+
+    holds: Callable[[Any], bool]
+    expected: str
+
+
+def _pattern(expression: str, expected: str) -> Rule:
+    compiled = re.compile(expression)
+    return Rule(lambda text: compiled.fullmatch(text) is not None, expected)
+
+
+Text = Annotated[str, Rule(lambda text: text != "", "text that is not empty")]
+Size = Annotated[int, Rule(lambda number: number >= 0, "a number of 0 or more")]
+Count = Annotated[int, Rule(lambda number: number >= 1, "a number of 1 or more")]
+Dtype = Annotated[str, Rule(lambda name: name in DTYPES, f"one of {', '.join(DTYPES)}")]
+Sha256 = Annotated[str, _pattern("[0-9a-f]{64}", "a sha256 of 64 lowercase hex digits")]
+Fingerprint = Annotated[str, _pattern("sha256:[0-9a-f]{64}", "'sha256:' and 64 lowercase hex digits")]
+FilePath = Annotated[str, Rule(lambda path: not path_problem(path), "a relative path with / and no '..'")]
+AdapterName = Annotated[str, Rule(lambda name: not name_problem(name), "a safe name for an adapter")]
+Labels = Annotated[tuple[str, ...], Rule(lambda labels: len(labels) > 0, "one label or more")]
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """One file: its size in bytes and its sha256 in lowercase hex."""
+
+    bytes: Size
+    sha256: Sha256
+
+
+@dataclass(frozen=True, slots=True)
+class Neutral:
+    """A neutral that is one number all over: an array of `shape` filled with `fill`."""
+
+    shape: tuple[Count, ...]
+    fill: float
+
+
+@dataclass(frozen=True, slots=True)
+class TensorRecord:
+    """One input or output of the model; a free dimension has a name instead of a number."""
+
+    name: Text
+    dtype: Dtype
+    shape: tuple[Size | Text, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One graph input that takes one param of one site.
+
+    `shape[0]` is `"rows"` (1, or the batch size for an array of its own for each row) or the integer 1: this slot
+    can't differ between the rows of one run. The other dimensions are numbers, `"rank"` (one symbol a site) or
+    `"labels"`. The `neutral` is what an adapter without this param is given: a filled array, `"stored"` (the array of
+    this name in `adapters/none/weights.onnx_adapter`), or None where the base has no value of its own and every
+    adapter must bring one.
+    """
+
+    name: Text
+    method: Text
+    site: str
+    param: Text
+    dtype: Dtype
+    shape: tuple[Count | Literal["rows", "rank", "labels"], ...]
+    neutral: Neutral | Literal["stored"] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRecord:
+    """The switchable model: its file, precision (`fp32`), ai.onnx opset, and the ONNX Runtime it needs (`>=1.23`)."""
+
+    file: FilePath
+    precision: Text
+    opset: Count
+    onnxruntime: Annotated[str, _pattern(r">=[0-9]+\.[0-9]+(\.[0-9]+)?", "'>=' and a version, such as '>=1.23'")]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerRecord:
+    """How a pipeline tokenizes: the tokenizers file, the length it cuts at, and how it pads."""
+
+    file: FilePath
+    max_length: Count
+    padding_side: Literal["right", "left"]
+    pad_id: Size
+    pad_token: str
+    pad_type_id: Size
+    mask_token: str | None
+
+
+def _is_resize(sizes: dict[str, int]) -> bool:
+    return set(sizes) in ({"height", "width"}, {"shortest_edge"})
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """How a pipeline prepares an image: resize, cut out the centre, `(value * rescale - mean) / std` a channel.
+
+    `resize` is `{"height": h, "width": w}` or `{"shortest_edge": n}`, in pixels; `resample` is PIL's code (2 is
+    bilinear, 3 bicubic); `crop` is `(height, width)`; `height` and `width` are what the model is given.
+    """
+
+    height: Count
+    width: Count
+    resize: Annotated[dict[str, Count], Rule(_is_resize, "the keys height and width, or shortest_edge")]
+    resample: Annotated[int, Rule(lambda code: 0 <= code <= 5, "PIL's code of a filter, 0 to 5")]
+    crop: tuple[Count, Count] | None
+    rescale: float
+    mean: tuple[float, ...]
+    std: tuple[Annotated[float, Rule(lambda number: number > 0, "a number over 0")], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """`edgeadapt.json`: what the bundle is, how its model is called, and every file of its top folder but itself.
+
+    `labels` are the base's own, None where the base has no head that PyTorch trained.
+    """
+
+    format: str
+    producer: Text
+    task: Text
+    model_type: Text
+    fingerprint: Fingerprint
+    model: ModelRecord
+    inputs: tuple[TensorRecord, ...]
+    outputs: tuple[TensorRecord, ...]
+    slots: tuple[Slot, ...]
+    labels: Labels | None
+    tokenizer: TokenizerRecord | None
+    image: ImageRecord | None
+    files: dict[FilePath, FileRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class ParityRecord:
+    """How near the exported adapter came to PyTorch (`reference` has the versions) on the inputs of `parity.npz`.
+
+    `max_abs_error` was held to `tolerance`; `effect` is how far the adapter moves the outputs from the base's (0 for
+    the base); `top1_agreement` is None for a task without classes.
+    """
+
+    reference: Text
+    max_abs_error: float
+    effect: float
+    cosine: float
+    top1_agreement: float | None
+    tolerance: float
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterRecord:
+    """`adapter.json`: one adapter, the base it needs, and every file of its folder but itself.
+
+    `sites` maps site to method to the facts of that method there, `{"rank": 8}` or `{}`. `source` says where the
+    adapter came from and means nothing to a runtime. `parity` is None where PyTorch was not there to compare with.
+    """
+
+    format: str
+    name: AdapterName
+    method: Text
+    fingerprint: Fingerprint
+    sites: dict[str, dict[Text, Annotated[dict[str, Count], Rule(lambda facts: set(facts) <= {"rank"}, "only 'rank'")]]]
+    labels: Labels | None
+    source: dict[str, Any]
+    parity: ParityRecord | None
+    files: dict[FilePath, FileRecord]

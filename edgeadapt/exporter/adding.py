@@ -1,0 +1,196 @@
+"""Adds an adapter to a bundle, or takes one out: seconds, no torch, the base's weights untouched."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import onnx_ir as ir
+import onnxruntime
+
+from edgeadapt import bundle, parity
+from edgeadapt.adapter import Adapter, Array
+from edgeadapt.bundle import Manifest
+from edgeadapt.errors import AdapterError, ParityError, listed, nearest
+from edgeadapt.exporter import assemble, bare, binding
+from edgeadapt.exporter import checkpoint as checkpoints
+from edgeadapt.exporter.progress import Progress, silent
+from edgeadapt.graph import sites
+from edgeadapt.graph.fold import base_weight, fold
+from edgeadapt.graph.sites import Wirings
+from edgeadapt.graph.switch import HEAD, points, switch
+from edgeadapt.parity import ParityReport, Tolerance
+from edgeadapt.runtime.verify import padding, read_parity
+
+
+def add(
+    folder: Path,
+    source: Path,
+    name: str,
+    *,
+    labels: tuple[str, ...] | None = None,
+    tolerance: Tolerance = Tolerance(),  # noqa: B008  # frozen
+    allow_no_effect: bool = False,
+    allow_pickle: bool = False,
+    progress: Progress = silent,
+) -> ParityReport:
+    """Adds a trained adapter to a bundle.
+
+    PyTorch isn't here to compare with, so the reference is another road to the same numbers: the adapter folded into the
+    base's weights, run on the inputs of the base's own parity case. The record says so.
+
+    Where the model lacks slots that the adapter needs, its graph is merged anew from the base and put in place by
+    replacing the manifest, so that a reader sees the bundle before or after, never between.
+
+    Args:
+        folder: The bundle.
+        source: Folder of a PEFT adapter.
+        name: Name it gets.
+        labels: Names of its labels, where the folder has none or others.
+        tolerance: What its parity is held to.
+        allow_no_effect: Lets it pass if it doesn't move the base's outputs.
+        allow_pickle: Permits a `.bin` file, read in a process of its own.
+        progress: Is told every stage.
+
+    Raises:
+        EdgeAdaptError: It doesn't fit, or the numbers don't; then the bundle is as it was.
+    """
+    bundle.check_adapter_name(name)
+    manifest = bundle.read_manifest(folder)
+    bundle.verify_files(folder, manifest.files, hashes=False)
+    target = folder / bundle.ADAPTERS / name
+    if target.exists():
+        raise AdapterError(f"The bundle has an adapter {name!r} already.\nRemove it first, or take another name.")
+    progress("reading the adapter")
+    wirings = sites.read(folder)
+    checkpoint = checkpoints.read(source, allow_pickle=allow_pickle)
+    base = ir.load(folder / assemble.BASE)
+    adapter = binding.bind(checkpoint, wirings, lambda wiring: base_weight(base, wiring), labels)
+    progress("comparing it with its fold")
+    new = _with_slots(folder, manifest, wirings, adapter)
+    inputs = _inputs(folder)
+    with bundle.new_folder(target) as home:
+        home.rmdir()
+        assemble.write_adapter(home, name, adapter, wirings, manifest.fingerprint)
+        neutrals = assemble.stored_neutrals(folder, wirings, new.slots)
+        model = _model(folder, manifest, new, wirings)
+        try:
+            report, outputs = _compare(folder, model, new, wirings, name, adapter, inputs, neutrals, tolerance)
+            _judge(report, allow_no_effect)
+            assemble.write_case(home / assemble.PARITY, inputs, outputs, {})
+            assemble.add_parity(home, report.record(f"its fold in onnxruntime {onnxruntime.__version__}"))
+            if new is not manifest:
+                _commit(folder, manifest, new, model, neutrals)
+        except BaseException:
+            if new is not manifest:
+                model.unlink(missing_ok=True)
+            raise
+    return report
+
+
+def remove(folder: Path, name: str) -> None:
+    """Takes an adapter out of a bundle. The model keeps its slots; runs of other adapters fill them with neutrals.
+
+    Raises:
+        AdapterError: The bundle has no such adapter.
+    """
+    bundle.read_manifest(folder)
+    names = [each for each in bundle.adapter_names(folder) if each != bundle.NONE]
+    if name not in names:
+        raise AdapterError(f"The bundle has no adapter {name!r}{nearest(name, names)}.\nIt has: {listed(names)}.")
+    home = folder / bundle.ADAPTERS / name
+    leaving = home.with_name(f".{name}.{os.getpid()}.partial")
+    home.rename(leaving)
+    shutil.rmtree(leaving)
+
+
+def _with_slots(folder: Path, manifest: Manifest, wirings: Wirings, adapter: Adapter) -> Manifest:
+    """Returns the manifest with the slots that the adapter needs; the same one where it has them all."""
+    have = [(slot.site, slot.method) for slot in manifest.slots]
+    missing = [pair for pair in points([adapter]) if pair not in have]
+    if not missing:
+        return manifest
+    slots = assemble.slots(wirings, [*have, *missing])
+    labelled = {call.y for slot in slots if slot.method == HEAD for call in wirings.sites[slot.site].calls}
+    outputs = tuple(
+        replace(each, shape=(*each.shape[:-1], "labels")) if each.name in labelled and "labels" in _axes(wirings, slots) else each
+        for each in manifest.outputs
+    )
+    return replace(manifest, slots=slots, outputs=outputs)
+
+
+def _axes(wirings: Wirings, slots: tuple[bundle.Slot, ...]) -> set[int | str]:
+    return {dim for slot in slots if wirings.sites[slot.site].site.labelled for dim in slot.shape}
+
+
+def _model(folder: Path, manifest: Manifest, new: Manifest, wirings: Wirings) -> Path:
+    """Returns the switchable model's file; a new one, not yet named by any manifest, where slots were missing."""
+    if new is manifest:
+        return folder / manifest.model.file
+    model = ir.load(folder / assemble.BASE)
+    switch(model, wirings, dict.fromkeys((slot.site, slot.method) for slot in new.slots))
+    path = folder / f"model-{len(new.slots)}-slots.onnx"
+    ir.save(model, path)
+    return path
+
+
+def _inputs(folder: Path) -> dict[str, Array]:
+    home = folder / bundle.ADAPTERS / bundle.NONE
+    return read_parity(home, bundle.read_adapter(home))["input"]
+
+
+def _compare(
+    folder: Path,
+    model: Path,
+    manifest: Manifest,
+    wirings: Wirings,
+    name: str,
+    adapter: Adapter,
+    inputs: Mapping[str, Array],
+    neutrals: Mapping[str, Array],
+    tolerance: Tolerance,
+) -> tuple[ParityReport, dict[str, Array]]:
+    """Returns the report of the adapter, switched against folded, and the folded outputs."""
+    session = bare.open_model(model)
+    arrays = adapter.arrays()
+    got = bare.run(session, {**inputs, **bare.fill(manifest.slots, arrays, neutrals)})
+    heads = {slot.name for slot in manifest.slots if slot.method == HEAD}
+    own = {key: array for key, array in arrays.items() if key in heads and _needed(key, array, manifest, neutrals)}
+    plain = bare.run(session, {**inputs, **bare.fill(manifest.slots, own, neutrals)})
+    folded = ir.load(folder / assemble.BASE)
+    fold(folded, wirings, [(name, adapter)])
+    with bare.scratch(folder, folded, name) as path:
+        expected = bare.run(bare.open_model(path), inputs)
+    classes = manifest.task != "feature-extraction"
+    return parity.compare(name, got, expected, plain, tolerance, padding(inputs, manifest), classes=classes), expected
+
+
+def _needed(slot: str, array: Array, manifest: Manifest, neutrals: Mapping[str, Array]) -> bool:
+    """Tells whether the base can only be compared with this part of the adapter's head in place."""
+    return slot not in neutrals or neutrals[slot].shape != array.shape
+
+
+def _judge(report: ParityReport, allow_no_effect: bool) -> None:
+    problems = report.failures()
+    if report.no_effect and not allow_no_effect:
+        problems.append(f"no effect: it moves the outputs by {report.effect:.1e}; --allow-no-effect lets it pass")
+    if problems:
+        raise ParityError.collect(f"Adapter {report.name!r} fails:", problems, "The bundle is as it was.")
+
+
+def _commit(folder: Path, old: Manifest, new: Manifest, model: Path, neutrals: Mapping[str, Array]) -> None:
+    """Puts a merged graph in place: the manifest that names it is replaced last, in one step."""
+    home = folder / bundle.ADAPTERS / bundle.NONE
+    if neutrals:
+        bundle.replace_file(home / assemble.WEIGHTS, lambda path: assemble.write_weights(path, neutrals))
+        record = bundle.read_adapter(home)
+        files = {**record.files, **bundle.record_files(home, (assemble.WEIGHTS,))}
+        bundle.write_adapter(home, replace(record, files=files))
+    files = {name: record for name, record in old.files.items() if name != old.model.file}
+    files |= bundle.record_files(folder, (model.name,))
+    bundle.write_manifest(folder, replace(new, model=replace(new.model, file=model.name), files=files))
+    if model.name != old.model.file:
+        (folder / old.model.file).unlink()

@@ -1,0 +1,156 @@
+"""Puts a bundle together on disk: models, adapters' folders, manifest. No torch is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime
+
+from edgeadapt import bundle, methods
+from edgeadapt.adapter import Adapter, Array
+from edgeadapt.bundle import AdapterRecord, Manifest, ModelRecord, Neutral, ParityRecord, Slot
+from edgeadapt.graph import subgraph
+from edgeadapt.graph.fold import base_weight
+from edgeadapt.graph.sites import Wirings
+from edgeadapt.graph.switch import HEAD, switch
+
+BASE = "base.onnx"
+MODEL = "model.onnx"
+DATA = "model.onnx.data"
+WEIGHTS = "weights.onnx_adapter"
+PARITY = "parity.npz"
+INLINE_BYTES = 256  # smaller initializers stay in the graph file, where shape inference can see them
+
+
+def write_base(folder: Path, model: ir.Model, wirings: Wirings) -> None:
+    """Writes the base, its weights in a file of their own, and its wiring."""
+    ir.save(model, folder / BASE, external_data=DATA, size_threshold_bytes=INLINE_BYTES)
+    wirings.write(folder)
+
+
+def write_switch(folder: Path, wirings: Wirings, pairs: Iterable[tuple[str, str]], target: str = MODEL) -> None:
+    """Writes the switchable model from the base alone; both read the same file of weights."""
+    model = ir.load(folder / BASE)
+    switch(model, wirings, pairs)
+    ir.save(model, folder / target)
+
+
+def slots(wirings: Wirings, pairs: Iterable[tuple[str, str]]) -> tuple[Slot, ...]:
+    """Returns the records of all slots that these pairs of site and method need, open heads first."""
+    opened = [(name, HEAD) for name, wiring in wirings.sites.items() if wiring.open]
+    records = []
+    for name, method in dict.fromkeys((*opened, *pairs)):
+        wiring = wirings.sites[name]
+        module = methods.get(method)
+        neutral = module.neutral(wiring.site)
+        for param, shape in module.shapes(wiring.site).items():
+            if neutral is not None:
+                own: Neutral | str | None = Neutral(neutral[param].shape, 0.0)
+            else:
+                own = None if wiring.open else "stored"
+            records.append(Slot(f"{name}.{param}", method, name, param, "float32", shape, own))  # type: ignore[arg-type]
+    return tuple(records)
+
+
+def stored_neutrals(folder: Path, wirings: Wirings, records: Iterable[Slot]) -> dict[str, Array]:
+    """Returns the base's own weights for every slot whose neutral they are."""
+    names = list(dict.fromkeys(slot.site for slot in records if slot.neutral == "stored"))
+    if not names:
+        return {}
+    model = ir.load(folder / BASE)
+    arrays = {}
+    for name in names:
+        wiring = wirings.sites[name]
+        weight, bias = base_weight(model, wiring)
+        width = wiring.site.out_features
+        arrays[f"{name}.weight"] = weight[None] if wiring.site.kind != "layer_norm" else weight.reshape(1, 1, -1)
+        if wiring.site.kind != "embedding":
+            arrays[f"{name}.bias"] = np.zeros((1, 1, width), np.float32) if bias is None else bias.reshape(1, 1, -1)
+    return {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
+
+
+def write_weights(path: Path, arrays: Mapping[str, Array]) -> None:
+    """Writes arrays in ONNX Runtime's own container for adapters."""
+    file = onnxruntime.AdapterFormat()
+    file.set_adapter_version(1)
+    file.set_model_version(1)
+    file.set_parameters(
+        {name: onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+    )
+    file.export_adapter(str(path))
+
+
+def write_case(
+    path: Path, inputs: Mapping[str, Array], outputs: Mapping[str, Array], probes: Mapping[str, Array]
+) -> None:
+    """Writes a parity case: inputs, the reference's outputs, and arrays for slots that the base can't fill."""
+    arrays = {f"input/{name}": array for name, array in inputs.items()}
+    arrays |= {f"output/{name}": array for name, array in outputs.items()}
+    arrays |= {f"probe/{name}": array for name, array in probes.items()}
+    np.savez_compressed(path, **arrays)
+
+
+def write_adapter(folder: Path, name: str, adapter: Adapter, wirings: Wirings, fingerprint: str) -> None:
+    """Writes an adapter's folder, for the time being without its parity."""
+    folder.mkdir(parents=True)
+    write_weights(folder / WEIGHTS, adapter.arrays())
+    ir.save(subgraph.build(adapter, wirings), folder / subgraph.FILE)
+    facts: dict[str, dict[str, dict[str, int]]] = {}
+    for each in adapter.attachments:
+        rank = {"rank": next(iter(each.params.values())).shape[-1]} if each.method == "lora" else {}
+        facts.setdefault(each.site, {})[each.method] = rank
+    record = AdapterRecord(
+        format=bundle.FORMAT,
+        name=name,
+        method=adapter.method,
+        fingerprint=fingerprint,
+        sites=facts,
+        labels=adapter.labels,
+        source=dict(adapter.source),
+        parity=None,
+        files=bundle.record_files(folder, (WEIGHTS, subgraph.FILE)),
+    )
+    bundle.write_adapter(folder, record)
+
+
+def write_none(folder: Path, arrays: Mapping[str, Array], fingerprint: str) -> None:
+    """Writes the folder of the base without an adapter, which holds the neutrals that are the base's own weights."""
+    folder.mkdir(parents=True)
+    if arrays:
+        write_weights(folder / WEIGHTS, arrays)
+    files = bundle.record_files(folder, (WEIGHTS,) if arrays else ())
+    bundle.write_adapter(
+        folder, AdapterRecord(bundle.FORMAT, bundle.NONE, bundle.NONE, fingerprint, {}, None, {}, None, files)
+    )
+
+
+def add_parity(folder: Path, parity: ParityRecord) -> None:
+    """Writes an adapter's parity, and its case, into its record."""
+    record = bundle.read_adapter(folder)
+    files = {**record.files, **bundle.record_files(folder, (PARITY,))}
+    bundle.write_adapter(folder, replace(record, parity=parity, files=files))
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Writes the manifest, with all files of the bundle's own folder."""
+    names = sorted(path.name for path in folder.iterdir() if path.is_file() and path.name != bundle.MANIFEST)
+    bundle.write_manifest(folder, replace(manifest, files=bundle.record_files(folder, names)))
+
+
+def model_record(opset: int) -> ModelRecord:
+    """Returns the record of the switchable model: opset 23 needs ONNX Runtime 1.23, the first with all its operators."""
+    return ModelRecord(MODEL, "fp32", opset, ">=1.23" if opset >= 23 else ">=1.20")
+
+
+def read_subgraphs(folder: Path, names: Iterable[str]) -> dict[str, Adapter]:
+    """Returns adapters of a bundle from their subgraphs alone."""
+    found = {}
+    for name in names:
+        home = folder / bundle.ADAPTERS / name
+        record = bundle.read_adapter(home)
+        found[name] = Adapter(record.method, subgraph.read(home / subgraph.FILE), record.labels, record.source)
+    return found

@@ -1,0 +1,52 @@
+"""Runs the models of a bundle by themselves, without its manifest: what `add` and `merge` check before they commit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime
+
+from edgeadapt.adapter import Array
+from edgeadapt.bundle import Neutral, Slot
+
+
+@contextmanager
+def scratch(folder: Path, model: ir.Model, name: str) -> Iterator[Path]:
+    """Writes a model beside a bundle's weights, which it reads, and removes it afterwards."""
+    path = folder / f".{name}.{os.getpid()}.partial.onnx"
+    try:
+        ir.save(model, path)
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def open_model(path: Path) -> onnxruntime.InferenceSession:
+    """Returns a session on a model file, on the CPU."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def run(session: onnxruntime.InferenceSession, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    """Returns a model's outputs by name."""
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, dict(feeds)), strict=True))
+
+
+def fill(slots: Sequence[Slot], arrays: Mapping[str, Array], stored: Mapping[str, Array]) -> dict[str, Array]:
+    """Returns an array for every slot: the adapter's, else the neutral."""
+    feeds = {}
+    for slot in slots:
+        if slot.name in arrays:
+            feeds[slot.name] = arrays[slot.name]
+        elif isinstance(slot.neutral, Neutral):
+            feeds[slot.name] = np.full(slot.neutral.shape, slot.neutral.fill, np.float32)
+        elif slot.name in stored:
+            feeds[slot.name] = stored[slot.name]
+    return feeds

@@ -1,0 +1,257 @@
+"""Binds an adapter's tensors to the sites of a base: every tensor to exactly one site, by exact name, or an error."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from edgeadapt import methods
+from edgeadapt.adapter import Adapter, Array, Attachment, Params
+from edgeadapt.errors import BindingError
+from edgeadapt.exporter import checkpoint as checkpoints
+from edgeadapt.exporter.checkpoint import Checkpoint
+from edgeadapt.graph.sites import Wiring, Wirings
+from edgeadapt.graph.switch import HEAD
+from edgeadapt.methods import lora
+
+log = logging.getLogger("edgeadapt")
+
+WRAPPER = "base_model.model."
+REPLACED = ".original_module."  # what a module in modules_to_save stands in for: `bias="all"` saves it, nothing uses it
+
+BaseWeight: TypeAlias = Callable[[Wiring], tuple[Array, Array | None]]
+"""Gives a site's weight `(in, out)` and bias `(out,)` as the base has them."""
+
+
+def bind(checkpoint: Checkpoint, wirings: Wirings, base: BaseWeight, labels: tuple[str, ...] | None = None) -> Adapter:
+    """Returns a PEFT checkpoint as an adapter of this base.
+
+    Args:
+        checkpoint: The folder that was read.
+        wirings: The sites of the base.
+        base: Gives the base's own weights; a trained bias is kept as its distance from the base's.
+        labels: Names for the head's labels, in order, in place of the checkpoint's own.
+
+    Raises:
+        BindingError: A tensor has no site, a site lacks a param, or shapes differ; all of them at once.
+        UnsupportedError: The checkpoint's method is not one that edgeadapt can do exactly.
+    """
+    method = checkpoints.method(checkpoint)
+    names = {plain_name(name): tensor for name, tensor in checkpoint.tensors.items() if REPLACED not in name}
+    problems: list[str] = []
+    resolved = _Resolver(wirings, problems)
+    parts: dict[tuple[str, str], dict[str, Array]] = {}
+    changed = {name: tensor for name, tensor in names.items() if lora.claims(name)}
+    for module, params in lora.read(checkpoint.config, changed).items():
+        site = resolved.site(module)
+        if site is not None:
+            delta = params.pop("bias_delta", None)
+            parts[site, method] = params
+            if delta is not None:
+                parts[site, "bias"] = {"bias_delta": delta}
+    whole: dict[str, dict[str, Array]] = {}
+    for name, tensor in names.items():
+        if name not in changed and (owner := resolved.parameter(name)) is not None:
+            whole.setdefault(owner[0], {})[owner[1]] = tensor
+    for site, roles in whole.items():
+        _bind_whole(wirings, wirings.sites[site], roles, base, parts, problems)
+    _check_shapes(wirings, parts, problems)
+    _check_open(wirings, parts, problems)
+    if problems:
+        raise BindingError.collect(
+            f"{checkpoint.folder} does not fit this {wirings.model_type} base:", problems, _sides(names, wirings)
+        )
+    if not parts:
+        raise BindingError(f"{checkpoint.folder} holds no tensor that changes this base.")
+    order = {name: position for position, name in enumerate(wirings.sites)}
+    attachments = tuple(
+        Attachment(*key, params) for key, params in sorted(parts.items(), key=lambda item: order[item[0][0]])
+    )
+    return Adapter(
+        method, attachments, _labels(checkpoint, wirings, parts, labels), _source(checkpoint, resolved.unused)
+    )
+
+
+def plain_name(name: str) -> str:
+    """Returns a tensor's name without what PEFT's wrappers add to it.
+
+    Example:
+        >>> plain_name("base_model.model.bert.pooler.dense.base_layer.bias")
+        'bert.pooler.dense.bias'
+    """
+    name = name.removeprefix(WRAPPER)
+    for inner in (".base_layer.", ".modules_to_save.default.", ".modules_to_save."):
+        name = name.replace(inner, ".")
+    return name.replace(".lora_A.default.", ".lora_A.").replace(".lora_B.default.", ".lora_B.")
+
+
+class _Resolver:
+    """Finds the site or parameter of a name; collects what it can't find in `problems`."""
+
+    def __init__(self, wirings: Wirings, problems: list[str]) -> None:
+        self.wirings = wirings
+        self.problems = problems
+        self.unused: list[str] = []
+
+    def site(self, module: str) -> str | None:
+        found = [name for name in self.wirings.candidates(module) if name in self.wirings.sites]
+        if not found:
+            self._unknown(module, list(self.wirings.sites))
+            return None
+        return found[0] if self._is_used(found[0], module) else None
+
+    def parameter(self, name: str) -> tuple[str, str] | None:
+        found = [each for each in self.wirings.candidates(name) if each in self.wirings.parameters]
+        owner = self.wirings.parameters[found[0]] if found else None
+        if owner is None:
+            self._unknown(name, [each for each, own in self.wirings.parameters.items() if own is not None])
+            return None
+        return owner if self._is_used(owner[0], name) else None
+
+    def _is_used(self, site: str, name: str) -> bool:
+        if self.wirings.sites[site].calls:
+            return True
+        log.warning("%s: the task's outputs don't depend on it; left out", name)
+        self.unused.append(name)
+        return False
+
+    def _unknown(self, name: str, known: list[str]) -> None:
+        close = difflib.get_close_matches(name, known, n=2)
+        hint = f" (nearest: {', '.join(close)})" if close else ""
+        self.problems.append(f"{name}: the base has no such module{hint}")
+
+
+def _bind_whole(
+    wirings: Wirings,
+    wiring: Wiring,
+    roles: Mapping[str, Array],
+    base: BaseWeight,
+    parts: dict[tuple[str, str], dict[str, Array]],
+    problems: list[str],
+) -> None:
+    """Binds a module's own weight and bias, trained whole or in its bias alone.
+
+    Cases:
+        1. The base has no weights here: all that the module has must be there.
+        2. The weight is there: the module was trained whole, unless both are what the base has.
+        3. The bias alone: it is kept as its distance from the base's, unless there is none.
+    """
+    site = wiring.site
+    key = (site.name, HEAD)
+    weight = roles.get("weight")
+    if weight is not None and site.kind == "linear" and wiring.layout == "out_in" and weight.ndim == 2:
+        weight = weight.T
+    bias = roles.get("bias")
+    if wiring.open:
+        biased = wirings.parameters.get(f"{site.name}.bias") == (site.name, "bias")
+        if weight is None or (biased and bias is None):
+            half, other = ("bias", "weight") if weight is None else ("weight", "bias")
+            problems.append(
+                f"{site.name}: got its {half} alone, expected its {other} too: the base has none of its own"
+            )
+            return
+        parts[key] = _whole(site.kind, weight, bias, weight.shape[-1])
+        return
+    own_weight, own_bias = base(wiring)
+    if weight is not None and (weight.shape != own_weight.shape or not np.array_equal(weight, own_weight)):
+        if (site.name, "lora") in parts:
+            problems.append(
+                f"{site.name}: has a LoRA, and a weight that is not the base's; it was trained on another base"
+            )
+            return
+        kept = own_bias if bias is None else bias
+        parts[key] = _whole(site.kind, weight, kept, weight.shape[-1])
+    elif bias is not None:
+        old = np.zeros_like(bias) if own_bias is None else own_bias
+        if bias.shape != old.shape:
+            problems.append(f"{site.name}.bias: got {bias.shape}, expected {old.shape}")
+        elif not np.array_equal(bias, old):
+            delta = (bias.astype(np.float64) - old).astype(np.float32).reshape(1, 1, -1)
+            before = parts.get((site.name, "bias"), {}).get("bias_delta")
+            parts[site.name, "bias"] = {"bias_delta": delta if before is None else before + delta}
+
+
+def _whole(kind: str, weight: Array, bias: Array | None, width: int) -> dict[str, Array]:
+    first = np.ascontiguousarray(weight, np.float32)[None]
+    if kind == "embedding":
+        return {"weight": first}
+    second = np.zeros((1, 1, width), np.float32) if bias is None else np.asarray(bias, np.float32).reshape(1, 1, -1)
+    return {"weight": first.reshape(1, 1, -1) if kind == "layer_norm" else first, "bias": second}
+
+
+def _check_shapes(wirings: Wirings, parts: Mapping[tuple[str, str], Params], problems: list[str]) -> None:
+    for (name, method), params in parts.items():
+        expected = methods.get(method).shapes(wirings.sites[name].site)
+        if set(expected) != set(params):
+            problems.append(f"{name}: got {', '.join(params)}, expected {', '.join(expected) or f'no {method} here'}")
+            continue
+        for param, array in params.items():
+            shape = expected[param]
+            fits = array.ndim == len(shape) and all(
+                isinstance(dim, str) or dim == length for dim, length in zip(shape[1:], array.shape[1:], strict=True)
+            )
+            if not fits:
+                problems.append(f"{name}.{param}: got {_shown(array.shape)}, expected {_shown(shape)}")
+
+
+def _check_open(wirings: Wirings, parts: Mapping[tuple[str, str], Params], problems: list[str]) -> None:
+    for name, wiring in wirings.sites.items():
+        if wiring.open and (name, HEAD) not in parts:
+            problems.append(
+                f"{name}: the base has no trained weights here, and the adapter brings none (modules_to_save)"
+            )
+
+
+def _shown(shape: tuple[int | str, ...]) -> str:
+    return f"({', '.join(map(str, shape))})"
+
+
+def _labels(
+    checkpoint: Checkpoint, wirings: Wirings, parts: Mapping[tuple[str, str], Params], given: tuple[str, ...] | None
+) -> tuple[str, ...] | None:
+    """Returns the labels of the adapter's own head: given ones, else the checkpoint's, else `LABEL_0`, `LABEL_1`, ..."""
+    counts = [
+        params["bias"].shape[-1]
+        for (name, method), params in parts.items()
+        if method == HEAD and wirings.sites[name].site.labelled
+    ]
+    if not counts:
+        if given is not None:
+            raise BindingError(f"{checkpoint.folder} brings no head of its own, so it can't be given labels.")
+        return None
+    labels = given or checkpoint.labels or tuple(f"LABEL_{index}" for index in range(counts[0]))
+    if len(labels) != counts[0]:
+        raise BindingError(
+            f"{checkpoint.folder}: the head has {counts[0]} labels, but {len(labels)} names are given: {', '.join(labels)}."
+        )
+    return labels
+
+
+def _source(checkpoint: Checkpoint, unused: list[str]) -> dict[str, Any]:
+    keys = {
+        "peft_version": "peft_version",
+        "r": "r",
+        "alpha": "lora_alpha",
+        "rslora": "use_rslora",
+        "base_model": "base_model_name_or_path",
+    }
+    facts = {name: checkpoint.config[key] for name, key in keys.items() if checkpoint.config.get(key)}
+    return {"kind": "peft", **facts, **({"unused": unused} if unused else {})}
+
+
+def _sides(names: Mapping[str, Array], wirings: Wirings) -> str:
+    """Returns both sides of a failed binding, each by its first and last names."""
+    got, known = sorted(names), list(wirings.sites)
+    return (
+        (
+            f"The adapter has {len(got)} tensors: {got[0]} ... {got[-1]}\n"
+            f"The base has {len(known)} sites: {known[0]} ... {known[-1]}\n"
+            "Use the base that the adapter was trained on."
+        )
+        if got and known
+        else "Use the base that the adapter was trained on."
+    )

@@ -1,0 +1,171 @@
+"""Merges adapters of a bundle into one ONNX model: folded into the weights, or with slots to switch by.
+
+From ONNX files alone: the base, and the adapters' separate subgraphs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import onnx_ir as ir
+
+from edgeadapt import bundle, parity
+from edgeadapt.adapter import Adapter, Array
+from edgeadapt.bundle import Manifest
+from edgeadapt.errors import AdapterError, ConfigError, OutputExistsError, ParityError, listed, nearest
+from edgeadapt.exporter import assemble, bare
+from edgeadapt.exporter.progress import Progress, silent
+from edgeadapt.graph import sites
+from edgeadapt.graph.fold import fold
+from edgeadapt.graph.sites import Wirings
+from edgeadapt.graph.switch import points, switch
+from edgeadapt.parity import ParityReport, Tolerance
+from edgeadapt.runtime import load
+from edgeadapt.runtime.verify import padding, read_parity
+
+ONE_FILE_BYTES = 1 << 30  # protobuf ends at 2 GB; beyond this the weights get a file of their own
+
+
+def merge(
+    folder: Path,
+    adapters: Sequence[str],
+    output: Path,
+    *,
+    mode: Literal["fold", "switch"],
+    tolerance: Tolerance = Tolerance(),  # noqa: B008  # frozen
+    progress: Progress = silent,
+) -> tuple[ParityReport, ...]:
+    """Writes one ONNX model of a bundle's base and some of its adapters.
+
+    Args:
+        folder: The bundle.
+        adapters: Their names; folded in this order.
+        output: The model's file; it must not exist.
+        mode: `fold`: the adapters are absorbed and the model takes the base's inputs alone. `switch`: it takes their
+            slots too, which `weights.onnx_adapter` of each adapter fills.
+        tolerance: What the merged model's parity is held to.
+        progress: Is told every stage.
+
+    Returns:
+        Parity of the merged model: for one adapter against PyTorch's outputs stored with it, for several folded
+        together against their sum, switched.
+
+    Raises:
+        EdgeAdaptError: It can't be done; then nothing is written.
+    """
+    _check(folder, adapters, output, mode)
+    manifest = bundle.read_manifest(folder)
+    bundle.verify_files(folder, manifest.files)
+    wirings = sites.read(folder)
+    read = assemble.read_subgraphs(folder, adapters)
+    model = ir.load(folder / assemble.BASE)
+    progress(f"merging {listed(list(adapters))}")
+    if mode == "fold":
+        fold(model, wirings, list(read.items()))
+    else:
+        switch(model, wirings, points(read.values()))
+    progress("comparing")
+    with bare.scratch(folder, model, "merge") as path:
+        reports = _reports(folder, manifest, wirings, read, path, mode, tolerance)
+    problems = [f"{report.name}: {failure}" for report in reports for failure in report.failures()]
+    if problems:
+        raise ParityError.collect("The merged model differs from PyTorch:", problems, "Nothing was written.")
+    progress("writing")
+    _write(model, output)
+    return reports
+
+
+def _check(folder: Path, adapters: Sequence[str], output: Path, mode: str) -> None:
+    names = [name for name in bundle.adapter_names(folder) if name != bundle.NONE]
+    unknown = [name for name in adapters if name not in names]
+    if unknown:
+        raise AdapterError.collect(
+            "The bundle has no such adapter:", [f"{name}{nearest(name, names)}" for name in unknown], f"It has: {listed(names)}."
+        )
+    if not adapters or len(set(adapters)) != len(adapters):
+        raise ConfigError("Name at least one adapter, and each of them once.")
+    if output.resolve().is_relative_to(folder.resolve()):
+        others = [name for name in names if name not in adapters]
+        if mode == "fold" and others:
+            raise ConfigError(
+                f"{listed(list(adapters))} can't be folded into a bundle in which {listed(others)} stay switchable:\n"
+                "folding changes the base's weights, and the others were trained on the base as it is.\n"
+                "Write the folded model to a file outside the bundle."
+            )
+        raise ConfigError(f"{output} lies in the bundle, which {mode} leaves as it is.\nWrite to a file outside of it.")
+    if output.exists():
+        raise OutputExistsError(f"{output} exists already.\nRemove it, or write elsewhere.")
+    if output.suffix != ".onnx":
+        raise ConfigError(f"{output} is an ONNX model's file: its name must end in .onnx.")
+
+
+def _reports(
+    folder: Path,
+    manifest: Manifest,
+    wirings: Wirings,
+    adapters: Mapping[str, Adapter],
+    model: Path,
+    mode: str,
+    tolerance: Tolerance,
+) -> tuple[ParityReport, ...]:
+    session = bare.open_model(model)
+    if mode == "fold" and len(adapters) > 1:
+        return (_sum(folder, manifest, adapters, bare.run(session, _case(folder, bundle.NONE)["input"]), tolerance),)
+    slots = [slot for slot in assemble.slots(wirings, points(adapters.values()))]
+    neutrals = assemble.stored_neutrals(folder, wirings, slots)
+    reports = []
+    for name, adapter in adapters.items():
+        case = _case(folder, name)
+        feeds: dict[str, Array] = dict(case["input"])
+        if mode == "switch":
+            feeds |= bare.fill(slots, adapter.arrays(), neutrals)
+        got = bare.run(session, feeds)
+        reports.append(_report(name, got, case["output"], folder, manifest, feeds, tolerance))
+    return tuple(reports)
+
+
+def _report(
+    name: str,
+    got: Mapping[str, Array],
+    expected: Mapping[str, Array],
+    folder: Path,
+    manifest: Manifest,
+    inputs: Mapping[str, Array],
+    tolerance: Tolerance,
+) -> ParityReport:
+    """Returns the report of one adapter, with the effect that its export measured."""
+    classes = manifest.task != "feature-extraction"
+    report = parity.compare(name, got, expected, None, tolerance, padding(inputs, manifest), classes=classes)
+    record = bundle.read_adapter(folder / bundle.ADAPTERS / name).parity
+    return report if record is None else replace(report, effect=record.effect, against_base=True)
+
+
+def _sum(
+    folder: Path, manifest: Manifest, adapters: Mapping[str, Adapter], got: Mapping[str, Array], tolerance: Tolerance
+) -> ParityReport:
+    """Returns the report of several adapters folded together against their sum, switched."""
+    inputs = _case(folder, bundle.NONE)["input"]
+    outputs = load(folder, verify="adapters").run(inputs, adapter=dict.fromkeys(adapters, 1.0))
+    expected = {name: array for name, array in outputs.items() if not isinstance(array, list)}
+    classes = manifest.task != "feature-extraction"
+    return parity.compare("+".join(adapters), got, expected, None, tolerance, padding(inputs, manifest), classes=classes)
+
+
+def _case(folder: Path, name: str) -> dict[str, dict[str, Array]]:
+    return read_parity(folder / bundle.ADAPTERS / name, bundle.read_adapter(folder / bundle.ADAPTERS / name))
+
+
+def _write(model: ir.Model, output: Path) -> None:
+    """Writes a model as one file, or with its weights beside it where they are large; whole or not at all."""
+    size = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value is not None)
+    ir.external_data.load_to_model(model)
+    if size <= ONE_FILE_BYTES:
+        bundle.replace_file(output, lambda path: ir.save(model, path))
+        return
+    data = output.with_name(f"{output.name}.data")
+    if data.exists():
+        raise OutputExistsError(f"{data} exists already.\nRemove it, or write elsewhere.")
+    ir.save(model, output, external_data=data.name)

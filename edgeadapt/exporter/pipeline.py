@@ -1,0 +1,284 @@
+"""The story of an export: base, graph, adapters, bundle, proof."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import onnx_ir as ir
+
+from edgeadapt import bundle, tasks
+from edgeadapt.adapter import Adapter
+from edgeadapt.bundle import Manifest, TensorRecord
+from edgeadapt.errors import ConfigError, EdgeAdaptError
+from edgeadapt.exporter import assemble, binding, preprocess
+from edgeadapt.exporter import checkpoint as checkpoints
+from edgeadapt.exporter.checkpoint import Checkpoint
+from edgeadapt.exporter.progress import Progress, silent
+from edgeadapt.graph.fold import base_weight
+from edgeadapt.graph.switch import points
+from edgeadapt.parity import ParityReport, Tolerance
+from edgeadapt.runtime import load
+
+if TYPE_CHECKING:
+    from edgeadapt.exporter.base import Base
+    from edgeadapt.exporter.cases import Case
+    from edgeadapt.exporter.trace import Trace
+
+TASK_TYPES = {
+    "SEQ_CLS": "text-classification",
+    "TOKEN_CLS": "token-classification",
+    "QUESTION_ANS": "question-answering",
+    "FEATURE_EXTRACTION": "feature-extraction",
+}
+"""PEFT's task types, which name the task where the caller doesn't."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterSource:
+    """An adapter to export: its folder, and names for its labels where the folder has none or others."""
+
+    folder: Path
+    labels: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A finished bundle.
+
+    Attributes:
+        path: Its folder.
+        reports: Parity of the base, of every adapter and of mixed rows.
+        notes: What a user should know about how it was written.
+    """
+
+    path: Path
+    reports: tuple[ParityReport, ...]
+    notes: tuple[str, ...]
+
+
+def export(
+    base: str | Path,
+    adapters: Mapping[str, str | Path | AdapterSource],
+    output: str | Path,
+    *,
+    task: str | None = None,
+    opset: int | None = None,
+    tolerance: Tolerance = Tolerance(),  # noqa: B008  # frozen
+    allow_no_effect: bool = False,
+    allow_pickle: bool = False,
+    progress: Progress = silent,
+) -> Exported:
+    """Exports a base and its adapters into one bundle, and proves it against PyTorch.
+
+    Args:
+        base: Folder or hub id of a transformers model.
+        adapters: Folder of every adapter by the name it gets.
+        output: The bundle's folder; it must not exist.
+        task: One of `edgeadapt.tasks.names()`; taken from the adapters, then from the base, where it isn't given.
+        opset: ONNX opset to write; the newest that ONNX Runtime loads where it isn't given.
+        tolerance: What the parity gate holds every adapter to.
+        allow_no_effect: Lets adapters pass that don't move the base's outputs.
+        allow_pickle: Permits adapters in `.bin` files, which are read in a process of their own.
+        progress: Is told every stage.
+
+    Raises:
+        EdgeAdaptError: Something can't be done exactly; then nothing is left at `output`.
+
+    Example:
+        >>> exported = export("all-MiniLM-L6-v2", {"spam": "adapters/spam"}, "bundle")  # doctest: +SKIP
+        >>> [report.name for report in exported.reports]  # doctest: +SKIP
+        ['none', 'spam']
+    """
+    sources = _sources(adapters)
+    with bundle.new_folder(Path(output)) as folder:
+        progress("reading adapters")
+        read = _read(sources, allow_pickle=allow_pickle)
+        exported = _export(str(base), sources, read, folder, task, opset, tolerance, allow_no_effect, progress)
+    return Exported(Path(output), *exported)
+
+
+def _sources(adapters: Mapping[str, str | Path | AdapterSource]) -> dict[str, AdapterSource]:
+    problems = []
+    for name in adapters:
+        try:
+            bundle.check_adapter_name(name)
+        except EdgeAdaptError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigError.collect("Adapter names become folder names, and these can't:", problems)
+    return {
+        name: each if isinstance(each, AdapterSource) else AdapterSource(Path(each)) for name, each in adapters.items()
+    }
+
+
+def _read(sources: Mapping[str, AdapterSource], *, allow_pickle: bool) -> dict[str, Checkpoint]:
+    """Returns all checkpoints, or all that is wrong with them."""
+    found, errors = {}, []
+    for name, source in sources.items():
+        try:
+            found[name] = checkpoints.read(source.folder, allow_pickle=allow_pickle)
+            checkpoints.method(found[name])
+        except EdgeAdaptError as error:
+            errors.append(error)
+    _raise_all(errors)
+    return found
+
+
+def _raise_all(errors: Sequence[EdgeAdaptError]) -> None:
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise type(errors[0])("\n\n".join(str(error) for error in errors))
+
+
+def _export(
+    source: str,
+    sources: Mapping[str, AdapterSource],
+    checkpoint_of: Mapping[str, Checkpoint],
+    folder: Path,
+    task: str | None,
+    opset: int | None,
+    tolerance: Tolerance,
+    allow_no_effect: bool,
+    progress: Progress,
+) -> tuple[tuple[ParityReport, ...], tuple[str, ...]]:
+    from edgeadapt.exporter import base as bases
+    from edgeadapt.exporter import cases, gate, reference, trace
+
+    progress("loading the base")
+    name = _task(task, checkpoint_of, source)
+    with bases.quiet():
+        opened = bases.load(source, name)
+        preprocessor = preprocess.load_preprocessing(source)
+        case = cases.case(opened, preprocessor)
+        progress("writing the base as ONNX")
+        outputs = tasks.get(name).OUTPUTS
+        traced = trace.trace(opened, cases.example(case), case.axes, outputs, opset)
+        assemble.write_base(folder, traced.model, traced.wirings)
+        progress("converting adapters")
+        adapters = _bind(sources, checkpoint_of, traced, folder)
+        pairs = points(adapters.values())
+        assemble.write_switch(folder, traced.wirings, pairs)
+        fingerprint = bases.fingerprint(opened)
+        manifest = _manifest(opened, traced, case, folder, pairs, fingerprint, preprocessor)
+        homes = folder / bundle.ADAPTERS
+        neutrals = assemble.stored_neutrals(folder, traced.wirings, manifest.slots)
+        assemble.write_none(homes / bundle.NONE, neutrals, fingerprint)
+        for each, adapter in adapters.items():
+            assemble.write_adapter(homes / each, each, adapter, traced.wirings, fingerprint)
+        assemble.write_manifest(folder, manifest)
+        progress("running PyTorch for reference")
+        plain, probes = reference.base_outputs(opened, traced.wirings, case.inputs, list(outputs))
+        live = {
+            each: reference.adapter_outputs(
+                opened, traced.wirings, checkpoint_of[each], adapter, case.inputs, list(outputs)
+            )
+            for each, adapter in adapters.items()
+        }
+    progress("comparing ONNX Runtime with PyTorch")
+    expected = gate.Expected(case.inputs, plain, probes, live)
+    session = load(folder, verify="adapters")
+    reports = gate.judge(session, expected, tolerance, allow_no_effect=allow_no_effect)
+    by_name = {report.name: report for report in reports}
+    for each in (bundle.NONE, *adapters):
+        results = plain if each == bundle.NONE else live[each].adapted
+        assemble.write_case(homes / each / assemble.PARITY, case.inputs, results, probes if each == bundle.NONE else {})
+        assemble.add_parity(homes / each, by_name[each].record(reference.versions()))
+    notes = (
+        traced.notes
+        if case.real
+        else (*traced.notes, "the base has no tokenizer: parity was measured on random tokens")
+    )
+    return reports, notes
+
+
+def _task(task: str | None, checkpoint_of: Mapping[str, Checkpoint], source: str) -> str:
+    """Returns the task that was asked for, else the one the adapters were trained for, else the base's own.
+
+    Raises:
+        ConfigError: The adapters were trained for different tasks, or nothing tells the task.
+        UnsupportedError: edgeadapt has no such task.
+    """
+    if task is not None:
+        return tasks.get(task).NAME
+    trained = {
+        TASK_TYPES[kind] for each in checkpoint_of.values() if (kind := each.config.get("task_type")) in TASK_TYPES
+    }
+    if len(trained) > 1:
+        raise ConfigError(
+            f"The adapters were trained for {' and '.join(sorted(trained))}.\nGive one task, or export them apart."
+        )
+    if trained:
+        return trained.pop()
+    from edgeadapt.exporter import base as bases
+
+    return tasks.get(bases.infer_task(source)).NAME
+
+
+def _bind(
+    sources: Mapping[str, AdapterSource], checkpoint_of: Mapping[str, Checkpoint], traced: Trace, folder: Path
+) -> dict[str, Adapter]:
+    """Returns all adapters bound to the base, or all that doesn't fit."""
+    model = ir.load(folder / assemble.BASE)
+    found, errors = {}, []
+    for name, checkpoint in checkpoint_of.items():
+        try:
+            found[name] = binding.bind(
+                checkpoint, traced.wirings, lambda wiring: base_weight(model, wiring), sources[name].labels
+            )
+        except EdgeAdaptError as error:
+            errors.append(error)
+    _raise_all(errors)
+    return found
+
+
+def _manifest(
+    opened: Base,
+    traced: Trace,
+    case: Case,
+    folder: Path,
+    pairs: Sequence[tuple[str, str]],
+    fingerprint: str,
+    preprocessor: object,
+) -> Manifest:
+    task = tasks.get(opened.task)
+    slots = assemble.slots(traced.wirings, pairs)
+    names = {slot.name for slot in slots}
+    whole = all(not wiring.open for wiring in traced.wirings.sites.values())
+    prepared = preprocess.records(preprocessor, opened.model.config, folder)
+    return Manifest(
+        format=bundle.FORMAT,
+        producer=f"edgeadapt {_version()}",
+        task=opened.task,
+        model_type=opened.model_type,
+        fingerprint=fingerprint,
+        model=assemble.model_record(traced.opset),
+        inputs=tuple(
+            TensorRecord(name, str(case.inputs[name].dtype), tuple(int(dim) if dim.isdigit() else dim for dim in axes))
+            for name, axes in case.axes.items()
+        ),
+        outputs=tuple(_output(value, names, traced) for value in traced.model.graph.outputs),
+        slots=slots,
+        labels=opened.labels if task.LABELS and whole else None,
+        tokenizer=prepared[0],
+        image=prepared[1],
+        files={},
+    )
+
+
+def _output(value: ir.Value, slots: set[str], traced: Trace) -> TensorRecord:
+    """Returns an output's record; its last axis is `labels` where slots of its head may change its length."""
+    dims: list[int | str] = [dim if isinstance(dim, int) else str(dim.value) for dim in value.shape or ()]
+    for name, wiring in traced.wirings.sites.items():
+        if wiring.site.labelled and f"{name}.weight" in slots and value.name in {call.y for call in wiring.calls}:
+            dims[-1] = "labels"
+    return TensorRecord(str(value.name), "float32", tuple(dims))
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("edgeadapt")

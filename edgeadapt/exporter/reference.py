@@ -1,0 +1,192 @@
+"""The live reference: PyTorch's outputs of the base, and of the base with an adapter in PEFT."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import peft
+import torch
+import transformers
+from torch import nn
+
+from edgeadapt.adapter import Adapter, Array
+from edgeadapt.errors import CheckpointError
+from edgeadapt.exporter import base as bases
+from edgeadapt.exporter import checkpoint as checkpoints
+from edgeadapt.exporter import trace
+from edgeadapt.exporter.binding import plain_name
+from edgeadapt.exporter.checkpoint import Checkpoint
+from edgeadapt.graph.sites import Wiring, Wirings
+from edgeadapt.graph.switch import HEAD
+from edgeadapt.methods import lora
+
+PROBE_SEED = 20240229
+PROBE_LABELS = 3
+
+
+def versions() -> str:
+    """Returns what the reference was computed with, for the record."""
+    torch_version = torch.__version__.partition("+")[0]
+    return f"torch {torch_version}, transformers {transformers.__version__}, peft {peft.__version__}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What PyTorch gives for one adapter.
+
+    Attributes:
+        adapted: Outputs with the adapter.
+        plain: Outputs of the base without it, but with its head where the base has none of that size.
+    """
+
+    adapted: dict[str, Array]
+    plain: dict[str, Array]
+
+
+def base_outputs(
+    base: bases.Base, wirings: Wirings, inputs: Mapping[str, Array], names: Sequence[str]
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Returns the base's outputs, and the probes: a random head in place of one that its checkpoint lacks.
+
+    A probe is no trained weight, nor one that `from_pretrained` made up; it lets the rest of the base be compared.
+    """
+    generator = np.random.default_rng(PROBE_SEED)
+    probes: dict[str, Array] = {}
+    for wiring in wirings.sites.values():
+        if wiring.open:
+            probes |= _probe(wiring, generator)
+    model = base.model
+    _set_heads(model, wirings, probes)
+    return trace.run(base, inputs, names), probes
+
+
+def adapter_outputs(
+    base: bases.Base,
+    wirings: Wirings,
+    checkpoint: Checkpoint,
+    adapter: Adapter,
+    inputs: Mapping[str, Array],
+    names: Sequence[str],
+) -> Outputs:
+    """Returns PyTorch's outputs for an adapter that PEFT loads into a fresh base.
+
+    Raises:
+        CheckpointError: PEFT can't load what edgeadapt has read.
+    """
+    count = _labels(adapter, wirings)
+    fresh = bases.load(base.source, base.task, count)
+    heads = {
+        name: array
+        for each in adapter.attachments
+        if each.method == HEAD
+        and (wirings.sites[each.site].open or _resized(base, wirings.sites[each.site], each.params))
+        for name, array in each.named().items()
+    }
+    _set_heads(fresh.model, wirings, heads)
+    plain = trace.run(fresh, inputs, names)
+    with tempfile.TemporaryDirectory() as folder:
+        model = _peft(fresh, wirings, checkpoint, Path(folder) / "adapter")
+    return Outputs(trace.run(fresh, inputs, names, model), plain)
+
+
+def _peft(base: bases.Base, wirings: Wirings, checkpoint: Checkpoint, folder: Path) -> nn.Module:
+    """Returns the base with the adapter's layers, as `peft.PeftModel.from_pretrained` puts them in.
+
+    PEFT gets the tensors that were read, as safetensors; names of an older transformers are brought up to date, with
+    targets, ranks and scalings spelt out for each module, because PEFT itself doesn't follow such renamings.
+    """
+    tensors, config = dict(checkpoint.tensors), dict(checkpoint.config)
+    renamed = {name: _today(wirings, name) for name in tensors}
+    if any(name != new for name, new in renamed.items()):
+        tensors = {renamed[name]: tensor for name, tensor in tensors.items()}
+        config |= _spelt_out(checkpoint, renamed)
+    checkpoints.stage(checkpoint, folder, tensors, config)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = peft.PeftModel.from_pretrained(base.model, str(folder))
+    except Exception as error:
+        raise CheckpointError(f"PEFT can't load {checkpoint.folder}:\n  {error}") from error
+    inner: nn.Module = model.get_base_model()
+    return inner.eval()
+
+
+def _today(wirings: Wirings, name: str) -> str:
+    """Returns a tensor's name with its module renamed as transformers renames older checkpoints."""
+    plain = plain_name(name)
+    module, param = lora.split(plain) if lora.claims(plain) else plain.rpartition(".")[::2]
+    if module in wirings.sites:
+        return name
+    for candidate in wirings.candidates(module):
+        if candidate in wirings.sites and not candidate.endswith(module) and not module.endswith(candidate):
+            return name.replace(module, candidate)
+    return name
+
+
+def _spelt_out(checkpoint: Checkpoint, renamed: Mapping[str, str]) -> dict[str, Any]:
+    """Returns targets, ranks and scalings of a renamed checkpoint, one entry a module."""
+    targets, ranks, alphas = [], {}, {}
+    for old, new in renamed.items():
+        before, after = plain_name(old), plain_name(new)
+        if lora.claims(before) and before.endswith("A.weight"):
+            module, target = lora.split(before)[0], lora.split(after)[0]
+            rank = checkpoint.tensors[old].shape[0]
+            key = lora.matching(checkpoint.config.get("alpha_pattern") or {}, module)
+            targets.append(target)
+            ranks[target] = rank
+            alphas[target] = checkpoint.config["alpha_pattern"][key] if key else checkpoint.config["lora_alpha"]
+    return {
+        "target_modules": targets,
+        "rank_pattern": ranks,
+        "alpha_pattern": alphas,
+        "layers_to_transform": None,
+        "layers_pattern": None,
+        "exclude_modules": None,
+    }
+
+
+def _labels(adapter: Adapter, wirings: Wirings) -> int | None:
+    """Returns the label count of the adapter's own head."""
+    for each in adapter.attachments:
+        if each.method == HEAD and wirings.sites[each.site].site.labelled:
+            return int(each.params["weight"].shape[-1])
+    return None
+
+
+def _resized(base: bases.Base, wiring: Wiring, params: Mapping[str, Array]) -> bool:
+    return wiring.site.labelled and params["weight"].shape[-1] != wiring.site.out_features
+
+
+def _probe(wiring: Wiring, generator: np.random.Generator) -> dict[str, Array]:
+    site = wiring.site
+    width = PROBE_LABELS if site.labelled else site.out_features
+    if site.kind == "layer_norm":
+        weight = 1 + generator.normal(0, 0.1, (1, 1, width))
+    else:
+        weight = generator.normal(0, site.in_features**-0.5, (1, site.in_features, width))
+    arrays = {f"{site.name}.weight": weight.astype(np.float32)}
+    if site.kind != "embedding":
+        arrays[f"{site.name}.bias"] = generator.normal(0, 0.1, (1, 1, width)).astype(np.float32)
+    return arrays
+
+
+def _set_heads(model: nn.Module, wirings: Wirings, arrays: Mapping[str, Array]) -> None:
+    """Gives modules of a PyTorch model the weights that slots of these names would take."""
+    for name in dict.fromkeys(name.rpartition(".")[0] for name in arrays):
+        wiring = wirings.sites[name]
+        module = model.get_submodule(name)
+        weight = arrays[f"{name}.weight"][0]
+        if wiring.site.kind == "linear" and wiring.layout == "out_in":
+            weight = weight.T
+        if wiring.site.kind == "layer_norm":
+            weight = weight[0]
+        module.weight = nn.Parameter(torch.from_numpy(np.ascontiguousarray(weight)), requires_grad=False)
+        bias = arrays.get(f"{name}.bias")
+        if bias is not None and (getattr(module, "bias", None) is not None or bias.any()):
+            module.bias = nn.Parameter(torch.from_numpy(np.ascontiguousarray(bias[0, 0])), requires_grad=False)

@@ -1,0 +1,263 @@
+"""Writes a base as an ONNX graph with the exporter of `torch.onnx`, and finds its sites in it."""
+
+from __future__ import annotations
+
+import ast
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime
+import torch
+from torch import nn
+
+from edgeadapt.adapter import Array
+from edgeadapt.errors import GraphError, UnsupportedError, listed
+from edgeadapt.exporter import base as bases
+from edgeadapt.exporter.base import Base
+from edgeadapt.graph.locate import SCOPES, locate
+from edgeadapt.graph.sites import Wiring, Wirings
+from edgeadapt.graph.switch import open_heads
+
+log = logging.getLogger("edgeadapt")
+
+OPSETS = (23, 18)
+"""Tried in this order: at 23 attention and rotary positions are single operators; where ONNX Runtime rejects one, its
+parts at 18 run everywhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A base as a graph.
+
+    Attributes:
+        model: The graph; heads that the checkpoint lacks are slots already.
+        wirings: Its sites.
+        opset: The opset it was written at.
+        notes: What a user should know about how it was written.
+    """
+
+    model: ir.Model
+    wirings: Wirings
+    opset: int
+    notes: tuple[str, ...]
+
+
+class _Outputs(nn.Module):
+    """A model that returns only the outputs of its task, as a tuple."""
+
+    def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
+        super().__init__()
+        self.model = model
+        self.names = tuple(names)
+
+    def forward(self, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        outputs = self.model(**inputs, return_dict=True)
+        return tuple(outputs[name] for name in self.names)
+
+
+def run(
+    base: Base, inputs: Mapping[str, Array], outputs: Sequence[str], model: nn.Module | None = None
+) -> dict[str, Array]:
+    """Returns the outputs of PyTorch's model (`model`, or the base's own) for numpy inputs."""
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in inputs.items()}
+    with torch.no_grad():
+        results = _Outputs(model if model is not None else base.model, outputs)(tensors)
+    return {name: result.numpy() for name, result in zip(outputs, results, strict=True)}
+
+
+def trace(
+    base: Base,
+    inputs: Mapping[str, Array],
+    axes: Mapping[str, Sequence[str]],
+    outputs: Mapping[str, Sequence[str]],
+    opset: int | None,
+) -> Trace:
+    """Writes a base as a graph and finds its sites.
+
+    Args:
+        base: The base.
+        inputs: An example of every input, with a batch of two or more.
+        axes: Names of the axes of every input; those in lower-case words are dynamic, those in digits fixed.
+        outputs: Names of the axes of every output, as the task has them.
+        opset: The opset to write at, or None to take the newest that ONNX Runtime can load.
+
+    Raises:
+        UnsupportedError: The exporter or ONNX Runtime can't do this model.
+        GraphError: The checkpoint lacks weights that no slot can stand for.
+    """
+    problems: list[str] = []
+    for candidate in (opset,) if opset is not None else OPSETS:
+        try:
+            model = _export(base, inputs, axes, list(outputs), candidate)
+            _try(model, inputs)
+        except UnsupportedError as error:
+            problems.append(f"opset {candidate}: {error}")
+            log.debug("opset %d: %s", candidate, error)
+            continue
+        wirings = _wirings(base, model, inputs, outputs)
+        _tidy(model, outputs)
+        open_heads(model, wirings)
+        notes = tuple(f"written at opset {candidate}, because {problem}" for problem in problems)
+        return Trace(model, wirings, candidate, notes)
+    raise UnsupportedError.collect(f"{base.model_type} can't be written as ONNX for {base.task}:", problems)
+
+
+def _export(
+    base: Base, inputs: Mapping[str, Array], axes: Mapping[str, Sequence[str]], outputs: Sequence[str], opset: int
+) -> ir.Model:
+    """Returns the graph that `torch.onnx.export` writes."""
+    tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
+    dynamic = {
+        name: {index: axis for index, axis in enumerate(names) if not axis.isdigit()} for name, names in axes.items()
+    }
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                _Outputs(base.model, outputs),
+                (),
+                kwargs={"inputs": tensors},
+                input_names=list(tensors),
+                dynamo=True,
+                opset_version=opset,
+                dynamic_shapes={"inputs": dynamic},
+                output_names=list(outputs),
+                verbose=False,
+            )
+    except Exception as error:
+        raise UnsupportedError(f"the exporter fails: {_reason(error)}") from error
+    if program is None:
+        raise UnsupportedError("the exporter gave no graph")
+    return program.model
+
+
+def _reason(error: BaseException) -> str:
+    """Returns the first line that says something of the innermost error."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps the exporter's remarks to itself: what matters is checked afterwards."""
+    loggers = [
+        logging.getLogger(name) for name in ("torch.onnx", "torch.export", "torch._dynamo", "onnxscript", "onnx_ir")
+    ]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _try(model: ir.Model, inputs: Mapping[str, Array]) -> None:
+    """Runs a graph in ONNX Runtime.
+
+    Raises:
+        UnsupportedError: ONNX Runtime rejects the graph.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "base.onnx"
+        ir.save(model, path, external_data="base.onnx.data")
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        try:
+            session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            session.run(None, dict(inputs))
+        except Exception as error:
+            raise UnsupportedError(f"ONNX Runtime rejects the graph: {_reason(error)}") from error
+
+
+def _wirings(base: Base, model: ir.Model, inputs: Mapping[str, Array], outputs: Mapping[str, Sequence[str]]) -> Wirings:
+    """Returns the sites of a freshly exported graph."""
+    _drop_wrapper(model)
+    known = {site.name: (site, layout) for site, layout in bases.modules(base)}
+    calls = locate(model, [site for site, _ in known.values()])
+    labelled = {name for name, axes in outputs.items() if axes[-1] == "labels"}
+    idle = _idle(base, inputs, list(outputs))
+    sites = {}
+    for name, (site, layout) in known.items():
+        found = calls.get(name, ())
+        own = {f"{name}.weight", f"{name}.bias"}
+        if not found and not own & set(idle):
+            continue  # the exporter merged it away: it can't be addressed
+        sites[name] = Wiring(
+            site=replace(
+                site,
+                labelled=any(call.y in labelled for call in found),
+                rowwise=all(call.batch != "none" for call in found),
+            ),
+            open=bool(found) and bool(own & base.invented),
+            layout=layout,
+            calls=found,
+        )
+    covered = {f"{name}.{role}" for name, wiring in sites.items() if wiring.open for role in ("weight", "bias")}
+    parameters = bases.parameters(base, {name: wiring.site for name, wiring in sites.items()})
+    lost = sorted(name for name in base.invented - idle - covered if _twin(parameters, name) not in covered)
+    if lost:
+        raise GraphError.collect(
+            f"{base.source} has no trained weights for these parameters of {base.task}, and no adapter can bring them:",
+            lost,
+            "Take a checkpoint that has them.",
+        )
+    return Wirings(base.model_type, base.prefix, sites, parameters, bases.renames(base))
+
+
+def _twin(parameters: Mapping[str, tuple[str, str] | None], name: str) -> str:
+    own = parameters.get(name)
+    return ".".join(own) if own is not None else ""
+
+
+def _idle(base: Base, inputs: Mapping[str, Array], outputs: Sequence[str]) -> frozenset[str]:
+    """Returns the parameters on which the task's outputs don't depend."""
+    tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
+    base.model.requires_grad_(True)
+    try:
+        return bases.idle(base, _Outputs(base.model, outputs)(tensors))
+    finally:
+        base.model.requires_grad_(False)
+
+
+def _drop_wrapper(model: ir.Model) -> None:
+    """Takes the wrapper's own name off the scopes of all nodes."""
+    for node in model.graph:
+        if SCOPES in node.metadata_props:
+            scopes = [scope.removeprefix("model.") for scope in ast.literal_eval(node.metadata_props[SCOPES])]
+            node.metadata_props[SCOPES] = repr(scopes)
+
+
+def _tidy(model: ir.Model, outputs: Mapping[str, Sequence[str]]) -> None:
+    """Strips what the exporter leaves of the machine it ran on: stack traces, scopes, documentation."""
+    for node in model.graph.all_nodes():
+        node.metadata_props.clear()
+        node.doc_string = None
+        for value in node.outputs:
+            value.metadata_props.clear()
+            value.doc_string = None
+    for value in (*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()):
+        value.metadata_props.clear()
+        value.doc_string = None
+    model.graph.metadata_props.clear()
+    model.metadata_props.clear()
+    model.doc_string = None
+    model.graph.doc_string = None
+    model.graph.name = "base"
+    model.producer_name = "edgeadapt"
+    model.producer_version = None
+    if names := [value.name for value in model.graph.outputs if value.name not in outputs]:
+        raise GraphError(
+            f"The exporter gave outputs that the task doesn't know: {listed([str(name) for name in names])}."
+        )

@@ -1,0 +1,194 @@
+"""Merge, folded: the adapter absorbed into the base's weights; the base's nodes stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+from edgeadapt import methods
+from edgeadapt.adapter import Adapter, Array, Attachment
+from edgeadapt.errors import AdapterError, GraphError
+from edgeadapt.graph.nodes import Nodes
+from edgeadapt.graph.sites import Call, Wiring, Wirings
+from edgeadapt.graph.splice import constants
+from edgeadapt.graph.switch import HEAD
+
+
+def fold(model: ir.Model, wirings: Wirings, adapters: Iterable[tuple[str, Adapter]]) -> None:
+    """Absorbs adapters, in order, into a base, in place.
+
+    Before:   MatMul(x, W) -> Add(b)
+    After:    MatMul(x, W') -> Add(b')
+
+    An initializer may serve many sites, because the exporter merges equal values: the site gets a new one, and nothing
+    is edited in place. Only a bias where the base has none needs a node of its own.
+
+    Raises:
+        AdapterError: Two adapters bring the same module whole, or no adapter brings a module that the base lacks.
+    """
+    heads: dict[str, str] = {}
+    problems = []
+    for name, adapter in adapters:
+        for attachment in adapter.attachments:
+            if attachment.method == HEAD:
+                if attachment.site in heads:
+                    problems.append(f"{attachment.site}: brought by {heads[attachment.site]!r} and by {name!r}")
+                heads[attachment.site] = name
+    if problems:
+        raise AdapterError.collect(
+            "Adapters that replace the same module can't be folded together:", problems, "Fold one of them."
+        )
+    missing = [
+        name for name, wiring in wirings.sites.items() if wiring.open and name not in heads and _has_input(model, name)
+    ]
+    if missing:
+        raise AdapterError.collect("The base has no weights of its own here, and no adapter brings them:", missing)
+    for _, adapter in adapters:
+        for attachment in adapter.attachments:
+            _fold_at(model, wirings.sites[attachment.site], attachment)
+    RemoveUnusedNodesPass()(model)
+
+
+def _has_input(model: ir.Model, site: str) -> bool:
+    return any(value.name == f"{site}.weight" for value in model.graph.inputs)
+
+
+def _fold_at(model: ir.Model, wiring: Wiring, attachment: Attachment) -> None:
+    if wiring.open:
+        _fill_slots(model, attachment)
+        return
+    values = ir.convenience.create_value_mapping(model.graph)
+    method = methods.get(attachment.method)
+    made: dict[tuple[bool, str], ir.Value] = {}
+    for call in wiring.calls:
+        product = values[call.product].producer()
+        if product is None:
+            raise GraphError(f"{call.product}, the product of {wiring.site.name}, comes from no node.")
+        old_weight, old_bias = _weight(product, call), _bias(product, call)
+        weight, bias = method.fold(
+            wiring.site, old_weight, None if old_bias is None else _array(old_bias[2]), attachment.params
+        )
+        if weight is not old_weight:
+            stored = weight.T if _reads_transposed(product) else weight
+            product.replace_input_with(
+                _position(product), _initializer(model, made, wiring, "weight", stored, _reads_transposed(product))
+            )
+        if bias is not None:
+            value = _initializer(model, made, wiring, "bias", bias, False)
+            if old_bias is not None:
+                old_bias[0].replace_input_with(old_bias[1], value)
+            else:
+                _add_bias(model, wiring, call, product, value)
+        elif old_bias is not None:
+            node, position, _ = old_bias
+            zeros = np.zeros_like(_array(old_bias[2]))
+            node.replace_input_with(position, _initializer(model, made, wiring, "bias", zeros, False))
+        if weight.shape != old_weight.shape:
+            _forget_shapes(product.outputs[0], values[call.y], weight.shape[-1])
+
+
+def base_weight(model: ir.Model, wiring: Wiring) -> tuple[Array, Array | None]:
+    """Returns a site's weight `(in, out)` (a layer norm's `(out,)`) and bias `(out,)` as the base has them."""
+    call = wiring.calls[0]
+    product = ir.convenience.create_value_mapping(model.graph)[call.product].producer()
+    if product is None:
+        raise GraphError(f"{call.product}, the product of {wiring.site.name}, comes from no node.")
+    bias = _bias(product, call)
+    return _weight(product, call), None if bias is None else _array(bias[2])
+
+
+def _position(product: ir.Node) -> int:
+    return 0 if product.op_type == "Gather" else 1
+
+
+def _reads_transposed(product: ir.Node) -> bool:
+    return product.op_type == "Gemm" and product.attributes.get_int("transB", 0) == 1
+
+
+def _weight(product: ir.Node, call: Call) -> Array:
+    """Returns the weight that `product` reads, as `(in, out)`."""
+    value = product.inputs[_position(product)]
+    producer = value.producer() if value is not None else None
+    flip = _reads_transposed(product)
+    if producer is not None and producer.op_type == "Transpose":
+        value, flip = producer.inputs[0], not flip
+    array = _array(value)
+    return array.T if flip else array
+
+
+def _bias(product: ir.Node, call: Call) -> tuple[ir.Node, int, ir.Value] | None:
+    """Returns the node, the position and the initializer of the bias added to a product, or None."""
+    if product.op_type in ("Gemm", "LayerNormalization"):
+        value = product.inputs[2] if len(product.inputs) > 2 else None
+        return (product, 2, value) if value is not None else None
+    if not call.biased:
+        return None
+    front = [product.outputs[0]]
+    while front:
+        for user, _ in front.pop().uses():
+            if user.op_type == "Add":
+                for position, value in enumerate(user.inputs):
+                    if value is not None and value.is_initializer():
+                        return user, position, value
+            elif user.op_type == "Reshape":
+                front.append(user.outputs[0])
+    return None
+
+
+def _add_bias(model: ir.Model, wiring: Wiring, call: Call, product: ir.Node, bias: ir.Value) -> None:
+    """Adds a bias to a product that has none."""
+    if product.op_type in ("Gemm", "LayerNormalization"):
+        product.resize_inputs(3)
+        product.replace_input_with(2, bias)
+        return
+    op = Nodes(f"{wiring.site.name}/bias")
+    value = product.outputs[0]
+    out = op.Add(value, bias)
+    for user, position in tuple(value.uses()):
+        if user is not out.producer():
+            user.replace_input_with(position, out)
+    model.graph.insert_after(product, op.made)
+    for position, output in enumerate(model.graph.outputs):
+        if output is value:
+            out.type, out.shape, name = value.type, value.shape, value.name
+            value.name, out.name = f"{name}/product", name
+            model.graph.outputs[position] = out
+
+
+def _initializer(
+    model: ir.Model, made: dict[tuple[bool, str], ir.Value], wiring: Wiring, role: str, array: Array, flipped: bool
+) -> ir.Value:
+    """Returns a new initializer for a site, the same one for all its calls."""
+    if (flipped, role) not in made:
+        number = sum(name.startswith(f"{wiring.site.name}.{role}.folded") for name in model.graph.initializers)
+        name = f"{role}.folded" + (f".{number}" if number else "")
+        made[flipped, role] = constants(model, wiring.site.name, {name: array})[name]
+    return made[flipped, role]
+
+
+def _fill_slots(model: ir.Model, attachment: Attachment) -> None:
+    """Turns the slots of a module that the base lacks into initializers."""
+    arrays = attachment.named()
+    for value in [value for value in model.graph.inputs if value.name in arrays]:
+        model.graph.inputs.remove(value)
+        name = str(value.name)
+        value.name = f"{name}.slot"
+        filled = constants(model, attachment.site, {name.removeprefix(f"{attachment.site}."): arrays[name]})
+        for user, position in tuple(value.uses()):
+            user.replace_input_with(position, next(iter(filled.values())))
+
+
+def _forget_shapes(product: ir.Value, y: ir.Value, width: int) -> None:
+    """Takes the new length of a label axis into the shapes that tell of it."""
+    for value in (product, y):
+        if value.shape is not None:
+            value.shape = ir.Shape([*list(value.shape)[:-1], width])
+
+
+def _array(value: ir.Value | None) -> Array:
+    if value is None or value.const_value is None:
+        raise GraphError("A weight of the base is computed, not stored: it can't be folded.")
+    return value.const_value.numpy()

@@ -1,0 +1,175 @@
+"""Finds the calls of modules in an exported graph, by the module scopes that the exporter leaves on every node.
+
+Never by the names of nodes or initializers: the exporter transposes, merges and renames weights.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+
+import onnx_ir as ir
+
+from edgeadapt.adapter import Site
+from edgeadapt.errors import GraphError
+from edgeadapt.graph.sites import Batch, Call
+
+SCOPES = "pkg.torch.onnx.name_scopes"
+BATCH = "batch"  # the name of the batch axis in the graph's symbolic shapes
+
+
+def locate(model: ir.Model, sites: Iterable[Site]) -> dict[str, tuple[Call, ...]]:
+    """Returns the calls of every site that has one, in the order of the graph.
+
+    Cases:
+        1. A linear layer: `MatMul` and `Add`, or `Gemm`, perhaps between two `Reshape`s.
+        2. The same module called many times (ALBERT's one layer): one connected piece of graph for each call.
+        3. A weight read through a `Transpose` that the exporter left in the graph.
+        4. A module whose nodes were merged with another's or dropped: it has no calls.
+    """
+    scopes: dict[str, list[ir.Node]] = {}
+    for node in model.graph:
+        if SCOPES in node.metadata_props:
+            for scope in ast.literal_eval(node.metadata_props[SCOPES])[1:-1]:
+                scopes.setdefault(scope, []).append(node)
+    found = {}
+    for site in sites:
+        calls = tuple(
+            call for piece in _pieces(scopes.get(site.name, [])) if (call := _call(model, site, piece)) is not None
+        )
+        if calls:
+            found[site.name] = calls
+    return found
+
+
+def _pieces(nodes: list[ir.Node]) -> Iterator[list[ir.Node]]:
+    """Yields the connected pieces of a module's nodes, each the work of one call (case 2)."""
+    left = dict.fromkeys(nodes)
+    while left:
+        start = next(iter(left))
+        piece, front = {start: None}, [start]
+        del left[start]
+        while front:
+            for neighbour in _neighbours(front.pop()):
+                if neighbour in left:
+                    del left[neighbour]
+                    piece[neighbour] = None
+                    front.append(neighbour)
+        yield [node for node in nodes if node in piece]
+
+
+def _neighbours(node: ir.Node) -> Iterator[ir.Node]:
+    """Yields the nodes that share data with `node`; sizes computed for a `Reshape` are no data."""
+    for value in node.inputs:
+        producer = value.producer() if value is not None and not _is_size(value) else None
+        if producer is not None:
+            yield producer
+    for value in node.outputs:
+        if not _is_size(value):
+            yield from value.consumers()
+
+
+def _is_size(value: ir.Value) -> bool:
+    return value.dtype == ir.DataType.INT64 and value.shape is not None and value.shape.rank() <= 1
+
+
+def _call(model: ir.Model, site: Site, piece: list[ir.Node]) -> Call | None:
+    """Returns the call that a connected piece of a module's nodes performs, or None where it reads no weight."""
+    for node in piece:
+        weight = _weight(site, node)
+        if weight is None:
+            continue
+        inside = set(piece)
+        enters = [
+            value
+            for member in piece
+            for value in member.inputs
+            if value is not None and value.producer() not in inside and not _is_constant(value) and not _is_size(value)
+        ]
+        leaves = [
+            value
+            for member in piece
+            for value in member.outputs
+            if value.is_graph_output() or any(user not in inside for user in value.consumers())
+        ]
+        leaves = [value for value in leaves if not _is_size(value) and not _is_constant(value)]
+        if len(set(enters)) != 1 or len(leaves) != 1:
+            raise GraphError(
+                f"A call of {site.name} takes {len(set(enters))} values and gives {len(leaves)}; expected one of each.\n"
+                "The exporter merged it with its surroundings: leave this module out of the adapter's targets."
+            )
+        x, y = enters[0], leaves[0]
+        if x.shape is None:
+            raise GraphError(f"The exporter left no shape on {x.name}, which enters {site.name}.")
+        return Call(
+            x=_name(x),
+            y=_name(y),
+            rank=x.shape.rank(),
+            batch=_batch(x.shape),
+            product=_name(node.outputs[0]),
+            biased=_is_biased(site, piece, weight),
+        )
+    return None
+
+
+def _weight(site: Site, node: ir.Node) -> ir.Value | None:
+    """Returns the initializer that `node` reads as the site's weight."""
+    if site.kind == "embedding":
+        weight = node.inputs[0] if node.op_type == "Gather" else None
+    elif site.kind == "layer_norm":
+        weight = node.inputs[1] if node.op_type == "LayerNormalization" else None
+    else:
+        weight = node.inputs[1] if node.op_type in ("MatMul", "Gemm") else None
+        producer = weight.producer() if weight is not None else None
+        if producer is not None and producer.op_type == "Transpose":  # case 3
+            weight = producer.inputs[0]
+    return weight if weight is not None and weight.is_initializer() else None
+
+
+def _is_biased(site: Site, piece: list[ir.Node], weight: ir.Value) -> bool:
+    """Tells whether an initializer is added after the product."""
+    for node in piece:
+        first = {"Add": 0, "Gemm": 2, "LayerNormalization": 2}.get(node.op_type)
+        for value in node.inputs[first:] if first is not None else ():
+            if (
+                value is not None
+                and value.is_initializer()
+                and value is not weight
+                and _length(value) == site.out_features
+            ):
+                return True
+    return False
+
+
+def _length(value: ir.Value) -> int | None:
+    shape = value.shape
+    return int(shape[0]) if shape is not None and shape.rank() == 1 and isinstance(shape[0], int) else None
+
+
+def _is_constant(value: ir.Value) -> bool:
+    """Tells whether a value is an initializer, or computed from initializers alone."""
+    if value.is_initializer():
+        return True
+    producer = value.producer()
+    return (
+        producer is not None
+        and all(each is None or _is_constant(each) for each in producer.inputs)
+        and bool(producer.inputs)
+    )
+
+
+def _batch(shape: ir.Shape) -> Batch:
+    """Returns where the batch is in a value of this shape: an unknown axis counts as having none, which is always exact."""
+    if shape.rank() == 0:
+        return "none"
+    first = shape[0]
+    text = "" if isinstance(first, int) else str(first.value or "")
+    if text == BATCH:
+        return "leading"
+    return "merged" if BATCH in text else "none"
+
+
+def _name(value: ir.Value) -> str:
+    if value.name is None:
+        raise GraphError("The exporter left a value without a name.")
+    return value.name

@@ -1,0 +1,41 @@
+"""Makes the nodes of a method at one call of a site, with names that say where they belong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import onnx_ir as ir
+
+from edgeadapt.adapter import Array
+
+
+class Nodes:
+    """An `edgeadapt.methods.Op`: every attribute is an ONNX operator that makes one node and gives its output.
+
+    Example:
+        >>> op = Nodes("encoder.query/lora")
+        >>> y = op.Add(ir.val("a"), ir.val("b"))
+        >>> y.name, [node.op_type for node in op.made]
+        ('encoder.query/lora/Add_0', ['Add'])
+    """
+
+    def __init__(self, scope: str) -> None:
+        self.scope = scope
+        self.made: list[ir.Node] = []
+
+    def constant(self, value: Array) -> ir.Value:
+        """Returns `value` as the output of a Constant node."""
+        return self._node("Constant", [], {"value": ir.tensor(value)})
+
+    def __getattr__(self, op_type: str) -> Callable[..., ir.Value]:
+        """Returns the maker of nodes of one operator: inputs by position, attributes by name."""
+        if not op_type[:1].isupper():
+            raise AttributeError(op_type)
+        return lambda *inputs, **attributes: self._node(op_type, inputs, attributes)
+
+    def _node(self, op_type: str, inputs: Any, attributes: dict[str, Any]) -> ir.Value:
+        name = f"{self.scope}/{op_type}_{len(self.made)}"
+        output = ir.Value(name=name)
+        self.made.append(ir.node(op_type, list(inputs), attributes, outputs=[output], name=name))
+        return output

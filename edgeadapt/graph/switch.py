@@ -1,0 +1,55 @@
+"""Merge, switchable: slots at the sites of a base, so that an adapter is an input of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+from edgeadapt.adapter import Adapter
+from edgeadapt.graph.sites import Wirings
+from edgeadapt.graph.splice import slot_values, splice
+
+HEAD = "modules_to_save"
+
+
+def points(adapters: Iterable[Adapter]) -> list[tuple[str, str]]:
+    """Returns every pair of site and method that the adapters attach to, each once, in order."""
+    return list(dict.fromkeys((each.site, each.method) for adapter in adapters for each in adapter.attachments))
+
+
+def switch(model: ir.Model, wirings: Wirings, pairs: Iterable[tuple[str, str]]) -> None:
+    """Adds the slots of each pair of site and method to a base, in place.
+
+    Before:   inputs                 x -> module -> y -> readers
+    After:    inputs, site.lora_A,   x -> module -> y -> method(x, y, slots) -> readers
+              site.lora_B
+
+    Slots that the base already has (a head it can't live without) stay as they are. Nodes that nothing reads any more,
+    such as a head that its slots replace, are removed with their weights.
+    """
+    there = {value.name for value in model.graph.inputs}
+    for site, method in pairs:
+        slots = slot_values(wirings.sites[site], method, ir.DataType.FLOAT)
+        if all(slot.name in there for slot in slots.values()):
+            continue
+        model.graph.inputs.extend(slots.values())
+        splice(model, wirings.sites[site], method, slots)
+    free_labels(model, wirings)
+    RemoveUnusedNodesPass()(model)
+
+
+def open_heads(model: ir.Model, wirings: Wirings) -> None:
+    """Replaces every module that the base has no weights for by slots: invented weights never leave the exporter."""
+    switch(model, wirings, [(name, HEAD) for name, wiring in wirings.sites.items() if wiring.open])
+
+
+def free_labels(model: ir.Model, wirings: Wirings) -> None:
+    """Names the label axis of the outputs that a replaced head gives, whatever its length was in the base."""
+    inputs = {value.name for value in model.graph.inputs}
+    for name, wiring in wirings.sites.items():
+        if wiring.site.labelled and f"{name}.weight" in inputs:
+            for output in model.graph.outputs:
+                if output.name in {call.y for call in wiring.calls} and output.shape is not None:
+                    output.shape = ir.Shape([*list(output.shape)[:-1], "labels"])

@@ -1,0 +1,6 @@
+"""Runs a bundle: numpy and onnxruntime, nothing else."""
+
+from edgeadapt.runtime.loading import load
+from edgeadapt.runtime.session import Session
+
+__all__ = ["Session", "load"]

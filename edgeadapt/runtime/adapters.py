@@ -1,0 +1,89 @@
+"""Reads an adapter's folder into arrays that fit the model, and the base as the adapter `none`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnxruntime as ort
+
+from edgeadapt.errors import AdapterError, BundleError
+from edgeadapt.runtime.filling import EMPTY, Filling
+from edgeadapt.runtime.fit import check_fit
+
+if TYPE_CHECKING:
+    from edgeadapt.bundle import AdapterRecord, Manifest
+    from edgeadapt.runtime.filling import Array
+    from edgeadapt.runtime.provider import Device
+
+NONE = "none"
+WEIGHTS = "weights.onnx_adapter"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedAdapter:
+    """An adapter in memory; two are equal only if they are the same object, whatever their names.
+
+    Attributes:
+        name: What a run calls it.
+        record: Its `adapter.json`, under this name.
+        folder: Where it was read from.
+        filling: Its arrays, `(1, ...)`, with the neutrals in the slots that it leaves.
+        brings: The slots that it fills itself.
+    """
+
+    name: str
+    record: AdapterRecord
+    folder: Path
+    filling: Filling
+    brings: frozenset[str]
+
+
+def read_base(folder: Path, record: AdapterRecord, manifest: Manifest, device: Device) -> LoadedAdapter:
+    """Returns the adapter `none`: a neutral in every slot that has one.
+
+    Raises:
+        AdapterError: A stored neutral is missing or does not fit.
+        BundleError: ONNX Runtime can't read them.
+    """
+    stored = _arrays(folder, record)
+    kept = tuple(slot for slot in manifest.slots if slot.neutral == "stored")
+    check_fit(NONE, record, stored, {}, replace(manifest, slots=kept))
+    filled = {
+        slot.name: np.full(slot.neutral.shape, slot.neutral.fill, slot.dtype)
+        for slot in manifest.slots
+        if slot.neutral is not None and slot.neutral != "stored"
+    }
+    return LoadedAdapter(NONE, record, folder, EMPTY.replaced({**filled, **stored}, device), frozenset())
+
+
+def read_loaded(
+    folder: Path, record: AdapterRecord, name: str, base: LoadedAdapter, manifest: Manifest, device: Device
+) -> LoadedAdapter:
+    """Returns the adapter in `folder`, whose files were verified, under `name`.
+
+    Raises:
+        AdapterError: All that does not fit the model.
+        BundleError: ONNX Runtime can't read its weights.
+    """
+    if record.method == NONE:
+        raise AdapterError(f"{folder} is the base of a bundle, no adapter, and can't be called {name!r}.")
+    arrays = _arrays(folder, record)
+    check_fit(name, record, arrays, base.filling.arrays, manifest)
+    filling = base.filling.replaced(arrays, device)
+    return LoadedAdapter(name, replace(record, name=name), folder, filling, frozenset(arrays))
+
+
+def _arrays(folder: Path, record: AdapterRecord) -> Mapping[str, Array]:
+    """Returns the arrays by slot; none where the record lists no weights, as an unlisted file was not verified."""
+    if WEIGHTS not in record.files:
+        return {}
+    try:
+        values = ort.AdapterFormat.read_adapter(str(folder / WEIGHTS)).get_parameters()
+        # Copied, since the values are views of the file.
+        return {name: np.array(value.numpy(), order="C") for name, value in values.items()}
+    except Exception as error:  # ONNX Runtime's exceptions have no root of their own
+        raise BundleError(f"ONNX Runtime can't read {folder / WEIGHTS}: {error}\nConvert the adapter again.") from error

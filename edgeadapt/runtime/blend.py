@@ -1,0 +1,73 @@
+"""Blends: several adapters at once, each with a weight, `base + sum(weight * adapter)`.
+
+Exact where an adapter is a sum beside the base. One rule a method:
+
+    lora             A's and B's concatenated along the rank, B scaled: x [A1 A2] [w1 B1; w2 B2] = sum w (x A) B
+    bias             the weighted sum
+    modules_to_save  a head does not add up: at most one adapter may bring it, and its weight does not touch it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from edgeadapt.errors import UnsupportedError, listed
+from edgeadapt.runtime.choice import Row
+
+if TYPE_CHECKING:
+    from edgeadapt.bundle import Slot
+    from edgeadapt.runtime.filling import Array
+
+Parts: TypeAlias = Sequence[tuple["Array", float]]
+
+
+def blended(row: Row, slots: Sequence[Slot]) -> dict[str, Array]:
+    """Returns the arrays, `(1, ...)`, of the slots that an adapter of `row` brings; ranks add up.
+
+    Raises:
+        UnsupportedError: The adapters can't be blended exactly; all reasons.
+    """
+    bringing = {slot.name: [(part, weight) for part, weight in row if slot.name in part.brings] for slot in slots}
+    problems: dict[str, None] = {}
+    for slot in slots:
+        names = [part.name for part, _ in bringing[slot.name]]
+        if names and slot.method not in RULES:
+            problems[f"{slot.site}: {slot.method} is no sum beside the base ({listed(names)})"] = None
+        elif len(names) > 1 and RULES[slot.method] is _alone:
+            problems[f"{slot.site}: {listed(names)} each bring their own, and these don't add up"] = None
+    if problems:
+        names = [part.name for part, _ in row]
+        remedy = "Run them one by one and combine the outputs."
+        raise UnsupportedError.collect(f"A blend of {listed(names)} has no exact meaning:", problems, remedy)
+    return {
+        slot.name: RULES[slot.method](slot, [(part.filling.arrays[slot.name], weight) for part, weight in parts])
+        for slot in slots
+        if (parts := bringing[slot.name])
+    }
+
+
+def _lora(slot: Slot, parts: Parts) -> Array:
+    """Returns `(1, in, sum of ranks)` for A, `(1, sum of ranks, out)` for B, `(1, 1, out)` for a bias of B."""
+    if "rank" not in slot.shape:
+        return _sum(slot, parts)
+    scaled = [_scaled(array, weight) if slot.param.endswith("_B") else array for array, weight in parts]
+    return np.concatenate(scaled, axis=slot.shape.index("rank"))
+
+
+def _sum(slot: Slot, parts: Parts) -> Array:
+    total = sum(array.astype(np.float64) * weight for array, weight in parts)
+    return np.asarray(total, dtype=slot.dtype)
+
+
+def _alone(slot: Slot, parts: Parts) -> Array:
+    return parts[0][0]
+
+
+def _scaled(array: Array, weight: float) -> Array:
+    return (array * weight).astype(array.dtype, copy=False)
+
+
+RULES: dict[str, Callable[[Slot, Parts], Array]] = {"lora": _lora, "bias": _sum, "modules_to_save": _alone}

@@ -1,0 +1,181 @@
+"""The front door for texts and images: a bundle as the callable that `transformers.pipeline` gives for its task."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import groupby, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+from edgeadapt import tasks
+from edgeadapt.errors import BundleError, ConfigError
+from edgeadapt.runtime.images import open_image, pixel_values
+from edgeadapt.runtime.tokenizer import TextTokenizer
+from edgeadapt.tasks import Choice, Row, Text, Tokens
+
+if TYPE_CHECKING:
+    from edgeadapt.bundle import Manifest
+    from edgeadapt.runtime.provider import ProviderName
+    from edgeadapt.runtime.tokenizer import Shorten
+    from edgeadapt.tasks import Array
+
+
+class RunnableBundle(Protocol):
+    """What a pipeline uses of a `Session`."""
+
+    @property
+    def path(self) -> Path:
+        """The bundle's folder."""
+        ...
+
+    @property
+    def manifest(self) -> Manifest:
+        """Its `edgeadapt.json`."""
+        ...
+
+    def run(self, inputs: Mapping[str, Array], adapter: Choice | Sequence[Choice] = None) -> Mapping[str, Any]:
+        """Returns the outputs, each an array with a batch axis or a list with an array for each row."""
+        ...
+
+    def labels(self, adapter: Choice = None) -> tuple[str, ...]:
+        """Returns the labels of an adapter's head, or of the base's."""
+        ...
+
+
+def pipeline(bundle: str | os.PathLike[str] | RunnableBundle, provider: ProviderName = "cpu") -> Callable[..., Any]:
+    """Returns a callable from texts or images to what `transformers.pipeline` returns for the bundle's task.
+
+    The callable is the `Pipeline` of the task's file in `edgeadapt/tasks/`; `help()` of it lists the options. All take
+    `adapter=`: one for all rows, a list with one for each, or None for the base.
+
+    Args:
+        bundle: The bundle's folder, or a `Session` that has it open.
+        provider: Where a folder is run: `"cpu"`, `"cuda"` or `"auto"`. A session has chosen already.
+
+    Raises:
+        BundleError: The bundle can't be read, or holds no tokenizer or image settings for its task.
+        UnsupportedError: The task has no pipeline, or the package that reads texts or images is not installed.
+
+    Example:
+        >>> classify = pipeline("bundle")  # doctest: +SKIP
+        >>> classify(["win a phone", "see you at six"], adapter="spam")  # doctest: +SKIP
+        [{'label': 'spam', 'score': 0.998}, {'label': 'ham', 'score': 0.994}]
+    """
+    if isinstance(bundle, (str, os.PathLike)):
+        from edgeadapt.runtime import load
+
+        session: RunnableBundle = load(Path(bundle), provider=provider)
+    else:
+        session = bundle
+    task = tasks.get(session.manifest.task)
+    return task.Pipeline(BundleRunner(session, task.OUTPUTS))
+
+
+class BundleRunner:
+    """A bundle's session, tokenizer and image settings as the task pipelines use them (`edgeadapt.tasks.Runner`).
+
+    Args:
+        session: The session.
+        outputs: The outputs of the task with their axes.
+
+    Raises:
+        BundleError: The bundle says neither how texts nor how images are prepared.
+    """
+
+    def __init__(self, session: RunnableBundle, outputs: Mapping[str, tuple[str, ...]]) -> None:
+        self._session = session
+        self._outputs = outputs
+        if self.takes_images:
+            if session.manifest.image is None:
+                raise BundleError(_unprepared("image settings"))
+        elif session.manifest.tokenizer is None:
+            raise BundleError(_unprepared("tokenizer"))
+        else:
+            self.vocabulary  # noqa: B018  # a file that can't be read should show here and not in the first run
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether rows are images."""
+        return any(record.name == "pixel_values" for record in self._session.manifest.inputs)
+
+    @cached_property
+    def vocabulary(self) -> TextTokenizer:
+        """The bundle's tokenizer."""
+        record = self._session.manifest.tokenizer
+        if record is None:
+            raise BundleError(_unprepared("tokenizer"))
+        return TextTokenizer(self._session.path / record.file, record)
+
+    @property
+    def max_length(self) -> int:
+        """Tokens the model takes in one row, special ones included."""
+        return self.vocabulary.max_length
+
+    def tokens(self, texts: Sequence[Text], truncation: bool) -> list[Tokens]:
+        """Returns the tokens of texts, cut at `max_length` or refused where they are longer."""
+        return self.vocabulary.tokens(texts, truncation)
+
+    def windows(self, text: Text, max_length: int, stride: int, shorten: Shorten) -> list[Tokens]:
+        """Returns a text as windows of at most `max_length` tokens, of which `stride` overlap with the one before."""
+        return self.vocabulary.windows(text, max_length, stride, shorten)
+
+    def pixels(self, images: Iterable[Any]) -> Iterator[Array]:
+        """Yields each image as float32 `(3, height, width)`, read when its batch is due."""
+        record = self._session.manifest.image
+        if record is None:
+            raise BundleError(_unprepared("image settings"))
+        for image in images:
+            yield pixel_values(open_image(image), record)
+
+    def labels(self, adapter: Choice) -> tuple[str, ...]:
+        """Returns the labels of an adapter's head, or of the base's."""
+        return self._session.labels(adapter)
+
+    def run(self, rows: Iterable[Row], adapters: Sequence[Choice], batch_size: int) -> Iterator[dict[str, Array]]:
+        """Yields the task's outputs of each row, without the batch axis, cut to the row's own length and labels.
+
+        Rows are computed in their order, `batch_size` at a time, as results are taken: memory holds one batch. Rows of
+        different lengths share a batch only where padding can't be seen by the others: on the right, under a mask.
+
+        Raises:
+            ConfigError: `batch_size` is no positive number.
+        """
+        if batch_size < 1:
+            raise ConfigError(f"batch_size: got {batch_size}, expected 1 or more.")
+        pairs = zip(rows, adapters, strict=True)
+        for _, group in groupby(pairs, key=lambda pair: self._batch_key(pair[0])):
+            while chunk := list(islice(group, batch_size)):
+                yield from self._run_batch([row for row, _ in chunk], [choice for _, choice in chunk])
+
+    def _batch_key(self, row: Row) -> int:
+        """Returns a number that is the same for rows that can share a batch."""
+        if not isinstance(row, Tokens):
+            return 0
+        masked = any(record.name == "attention_mask" for record in self._session.manifest.inputs)
+        return 0 if masked and self.vocabulary.padding_side == "right" else len(row)
+
+    def _run_batch(self, rows: Sequence[Row], adapters: Sequence[Choice]) -> Iterator[dict[str, Array]]:
+        names = [record.name for record in self._session.manifest.inputs]
+        texts = [row for row in rows if isinstance(row, Tokens)]
+        pixels = [row for row in rows if not isinstance(row, Tokens)]
+        inputs = self.vocabulary.batch(texts, names) if texts else {"pixel_values": np.stack(pixels)}
+        outputs = self._session.run(inputs, adapters)
+        for index, row in enumerate(rows):
+            length = len(row) if isinstance(row, Tokens) else None
+            yield {name: _cut(outputs[name][index], axes[1:], length) for name, axes in self._outputs.items()}
+
+
+def _cut(output: Array, axes: Sequence[str], length: int | None) -> Array:
+    """Returns a row's output with its sequence axis cut to `length`, so that no padding is left."""
+    return output[tuple(slice(length) if axis == "sequence" else slice(None) for axis in axes)]
+
+
+def _unprepared(what: Literal["tokenizer", "image settings"]) -> str:
+    return (
+        f"The bundle has no {what}: the folder of the base it was exported from had none.\n"
+        "Run it with edgeadapt.load(...).run(...) and arrays of your own, or export it again."
+    )

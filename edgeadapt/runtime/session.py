@@ -1,0 +1,207 @@
+"""A bundle, loaded: runs its model with any of its adapters, from any number of threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from edgeadapt.errors import AdapterError
+from edgeadapt.runtime.adapters import NONE, LoadedAdapter, read_loaded
+from edgeadapt.runtime.blend import blended
+from edgeadapt.runtime.choice import Choice, Choices, Registry, Row, chosen, chosen_rows, named
+from edgeadapt.runtime.filling import Filling, label_count
+from edgeadapt.runtime.fit import array_problems
+from edgeadapt.runtime.inputs import check_inputs
+from edgeadapt.runtime.provider import Device
+from edgeadapt.runtime.rows import passes, stacked, taken, together
+from edgeadapt.runtime.stacks import Stacks
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
+
+    from edgeadapt.bundle import AdapterRecord, Manifest
+    from edgeadapt.runtime.filling import Array
+
+_HOST = Device("cpu")
+
+
+class Session:
+    """Made by `edgeadapt.load`. Which adapter a run has is an argument of the run, so threads share a session.
+
+    Adding and removing adapters leaves runs under way as they are: a run keeps the adapters that it started with.
+
+    Attributes:
+        path: The bundle's folder.
+        manifest: Its `edgeadapt.json`.
+    """
+
+    def __init__(
+        self, path: Path, manifest: Manifest, model: ort.InferenceSession, device: Device, adapters: Registry
+    ) -> None:
+        """Takes what `load` has read and checked; `adapters` has `none` among them."""
+        self.path = path
+        self.manifest = manifest
+        self._model = model
+        self._device = device
+        self._outputs = [output.name for output in manifest.outputs]
+        # Never changed, only replaced under the lock: whoever reads it has it for good.
+        self._adapters: Registry = dict(adapters)
+        self._lock = threading.Lock()
+        self._stacks = Stacks()
+
+    @property
+    def provider(self) -> Literal["cpu", "cuda"]:
+        """Where the model runs."""
+        return self._device.kind
+
+    @property
+    def adapters(self) -> dict[str, AdapterRecord]:
+        """The adapters' records by name, without `none`."""
+        return {name: adapter.record for name, adapter in self._adapters.items() if name != NONE}
+
+    def adapter(self, name: str | None) -> LoadedAdapter:
+        """Returns a loaded adapter; None is the base, `none`.
+
+        Raises:
+            AdapterError: There is no adapter of this name.
+        """
+        adapters = self._adapters
+        return adapters[NONE] if name is None or name == NONE else named(name, adapters)
+
+    def labels(self, adapter: Choice = None) -> tuple[str, ...]:
+        """Returns the names of the labels that a run with `adapter` answers with, in order; none for a task without.
+
+        Raises:
+            AdapterError: As `run`.
+            ConfigError: As `run`.
+        """
+        slots = self.manifest.slots
+        row = chosen(adapter, self._adapters, slots)
+        head = {slot.name for slot in slots if "labels" in slot.shape}
+        # At most one part of a blend brings a head; without any, labels of an adapter are its names for the base's.
+        for part, _ in sorted(row, key=lambda entry: not entry[0].brings & head):
+            if part.record.labels is not None or part.brings & head:
+                return part.record.labels or ()
+        return self.manifest.labels or ()
+
+    def run(self, inputs: Mapping[str, Array], adapter: Choices = None) -> dict[str, Array | list[Array]]:
+        """Runs the model.
+
+        Args:
+            inputs: Arrays by name, as the manifest has them, `(batch, ...)`.
+            adapter: A name, None for the base, a blend `{name: weight}`, or a list of these with one for each row.
+
+        Returns:
+            Arrays by name, `(batch, ...)`, with as many labels as the adapter has. Where rows have different label
+            counts, a list with one array for each row, without the batch axis.
+
+        Raises:
+            InputError: The inputs don't fit the model, all reasons, or the list has not one adapter for each row.
+            AdapterError: An adapter is unknown, or the base was chosen and can't answer alone.
+            ConfigError: A blend's weight is no finite number, or `adapter` is of no kind above.
+            UnsupportedError: A blend has no exact meaning, all reasons.
+
+        Example:
+            >>> outputs = session.run(inputs, adapter=["spam", None, {"polite": 0.5, "short": 0.5}])  # doctest: +SKIP
+        """
+        slots = self.manifest.slots
+        batch = check_inputs(inputs, self.manifest.inputs)
+        rows = chosen_rows(adapter, self._adapters, slots, batch)
+        if len(rows) == 1:
+            return dict(self._run(inputs, self._filling(rows)))
+        arrays = {row: self._filling((row,)).arrays for row in dict.fromkeys(rows)}
+        counts = [label_count(arrays[row], slots) for row in rows]
+        groups = passes([arrays[row] for row in rows], slots)
+        parts = []
+        for group in groups:
+            members = tuple(rows[index] for index in group)
+            own = inputs if len(groups) == 1 else taken(inputs, group, self.manifest.inputs)
+            parts.append(self._run(own, self._filling(members[:1] if len(set(members)) == 1 else members)))
+        return together(parts, groups, counts, self.manifest.outputs)
+
+    def run_slots(self, inputs: Mapping[str, Array], arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """Runs the base with `arrays`, `(1, ...)`, in the slots of their names: arrays that are no adapter.
+
+        This is how a base is proven that has no head of its own.
+
+        Raises:
+            InputError: The inputs don't fit the model, all reasons.
+            AdapterError: The arrays don't fit the slots, all reasons, or a slot is left that the base can't fill.
+        """
+        check_inputs(inputs, self.manifest.inputs)
+        base = self._adapters[NONE].filling
+        known = {slot.name for slot in self.manifest.slots}
+        problems = [f"{name}: the model has no such slot" for name in arrays if name not in known]
+        problems += array_problems(arrays, base.arrays, self.manifest.slots)
+        if problems:
+            raise AdapterError.collect("The arrays don't fit the model's slots:", problems)
+        return self._run(inputs, base.replaced(arrays, self._device))
+
+    def add_adapter(self, folder: str | Path, name: str | None = None) -> None:
+        """Loads an adapter's folder, such as `adapters/spam` of another bundle, and leaves the disk as it is.
+
+        Args:
+            folder: The folder, with its `adapter.json`.
+            name: What runs call it; None takes the name that it was given when it was converted.
+
+        Raises:
+            AdapterError: The name is unsafe or taken, or the adapter does not fit, all reasons; nothing has changed.
+            BundleError: A file is missing, changed or a link; nothing has changed.
+        """
+        from edgeadapt.bundle import check_adapter_name, read_adapter, verify_files
+
+        folder = Path(folder)
+        record = read_adapter(folder)
+        name = record.name if name is None else name
+        check_adapter_name(name)
+        _check_free(name, self._adapters)
+        verify_files(folder, record.files)
+        loaded = read_loaded(folder, record, name, self._adapters[NONE], self.manifest, self._device)
+        with self._lock:
+            _check_free(name, self._adapters)
+            self._adapters = {**self._adapters, name: loaded}
+
+    def remove_adapter(self, name: str) -> None:
+        """Drops an adapter from this session; the disk stays as it is.
+
+        Raises:
+            AdapterError: There is no such adapter, or it is `none`, the base itself.
+        """
+        if name == NONE:
+            raise AdapterError("'none' is the base itself and can't be removed.")
+        with self._lock:
+            gone = named(name, self._adapters)
+            self._adapters = {key: adapter for key, adapter in self._adapters.items() if adapter is not gone}
+        self._stacks.clear()
+
+    def _filling(self, rows: tuple[Row, ...]) -> Filling:
+        """Returns what to feed for these rows: an adapter's own, or a blend or stack, kept from earlier or made now."""
+        if len(rows) > 1:
+            return self._stacks.get(rows, lambda: self._stack(rows))
+        (row,) = rows
+        if len(row) == 1 and row[0][1] == 1.0:
+            return row[0][0].filling
+        return self._stacks.get(rows, lambda: self._blend(row))
+
+    def _blend(self, row: Row) -> Filling:
+        """Returns the blend's arrays over the first part's, whose other slots hold what all parts leave: neutrals."""
+        return row[0][0].filling.replaced(blended(row, self.manifest.slots), self._device)
+
+    def _stack(self, rows: tuple[Row, ...]) -> Filling:
+        arrays = [self._filling((row,)).arrays for row in rows]
+        first = self._filling(rows[:1])
+        stacks = stacked(arrays, self.manifest.slots)
+        # What all rows share is on the device already.
+        return first.replaced({k: v for k, v in stacks.items() if v is not first.arrays[k]}, self._device)
+
+    def _run(self, inputs: Mapping[str, Array], filling: Filling) -> dict[str, Array]:
+        feeds = {name: _HOST.value(array) for name, array in inputs.items()}
+        values = self._model.run_with_ort_values(self._outputs, {**feeds, **filling.values})
+        return {name: value.numpy() for name, value in zip(self._outputs, values, strict=True)}
+
+
+def _check_free(name: str, adapters: Registry) -> None:
+    if name in adapters:
+        raise AdapterError(f"There is an adapter {name!r} already.\nRemove it first, or give this one another name.")

@@ -1,0 +1,93 @@
+"""From logits to labels with scores, for tasks that classify a whole row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias, TypedDict
+
+import numpy as np
+
+from edgeadapt.errors import BundleError, ConfigError
+from edgeadapt.tasks._runner import Array
+
+Activation: TypeAlias = Literal["sigmoid", "softmax", "none"]
+
+
+class Scored(TypedDict):
+    """A label and its score."""
+
+    label: str
+    score: float
+
+
+def sigmoid(logits: Array) -> Array:
+    """Returns `1 / (1 + exp(-x))`, in the dtype of `logits`."""
+    scores: Array = 1.0 / (1.0 + np.exp(-logits))
+    return scores
+
+
+def softmax(logits: Array) -> Array:
+    """Returns `exp(x) / sum(exp(x))` over the last axis, in the dtype of `logits`.
+
+    Example:
+        >>> softmax(np.array([1.0, 1.0])).tolist()
+        [0.5, 0.5]
+    """
+    shifted = np.exp(logits - np.max(logits, axis=-1, keepdims=True))
+    scores: Array = shifted / shifted.sum(axis=-1, keepdims=True)
+    return scores
+
+
+def activate(logits: Array, function: Activation | None) -> Array:
+    """Returns the scores of `logits` `(labels,)`.
+
+    None takes the sigmoid of a single label and the softmax of several, as `TextClassificationPipeline.postprocess`
+    does where the model's config has no `problem_type`.
+
+    Raises:
+        ConfigError: There is no such function.
+
+    Example:
+        >>> activate(np.array([0.0]), None).tolist(), activate(np.array([0.0, 0.0]), None).tolist()
+        ([0.5], [0.5, 0.5])
+    """
+    if function is None:
+        function = "sigmoid" if logits.shape[-1] == 1 else "softmax"
+    if function == "sigmoid":
+        return sigmoid(logits)
+    if function == "softmax":
+        return softmax(logits)
+    if function == "none":
+        return logits
+    raise ConfigError(
+        f"function_to_apply: got {function!r}, expected 'sigmoid', 'softmax', 'none', or None for the default."
+    )
+
+
+def scored(scores: Array, labels: Sequence[str]) -> list[Scored]:
+    """Returns every label with its score `(labels,)`, in the head's order.
+
+    Raises:
+        BundleError: The head has more or fewer outputs than labels.
+    """
+    if len(labels) != len(scores):
+        raise BundleError(
+            f"The head gives {len(scores)} scores and has {len(labels)} labels.\n"
+            "Export the adapter again with its labels."
+        )
+    return [{"label": label, "score": score.item()} for label, score in zip(labels, scores, strict=True)]
+
+
+def best_first(records: Sequence[Scored]) -> list[Scored]:
+    """Returns the records by falling score; equal scores keep the head's order."""
+    return sorted(records, key=lambda record: record["score"], reverse=True)
+
+
+def check_top_k(top_k: int | None) -> None:
+    """Refuses a count below 1.
+
+    Raises:
+        ConfigError: `top_k` is 0 or negative.
+    """
+    if top_k is not None and top_k < 1:
+        raise ConfigError(f"top_k: got {top_k}, expected 1 or more.")

@@ -1,0 +1,1 @@
+"""The tests mirror the package's tree; tiny seeded models stand in for real ones."""

@@ -1,0 +1,188 @@
+"""Every rule of the format, broken alone: the error has one line, which names the place."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgeadapt import bundle
+from edgeadapt.errors import BundleError
+
+GONE = object()
+DIGEST = "0123456789abcdef" * 4
+FILE = {"bytes": 1, "sha256": DIGEST}
+
+# Where, what stands there instead, and the one problem that makes. These the JSON Schema refuses, too.
+MANIFEST_RULES: list[tuple[tuple[str | int, ...], Any, str]] = [
+    (("extra",), 1, "$.extra: unknown key"),
+    (("task",), GONE, "$.task: missing"),
+    (("labels",), GONE, "$.labels: missing"),
+    (("task",), 1, "$.task: expected text, got 1"),
+    (("task",), "", "$.task: expected text that is not empty, got ''"),
+    (("producer",), None, "$.producer: expected text, got null"),
+    (("model_type",), [], "$.model_type: expected text, got []"),
+    (("fingerprint",), DIGEST, f"$.fingerprint: expected 'sha256:' and 64 lowercase hex digits, got '{DIGEST[:56]}..."),
+    (("model",), "model.onnx", "$.model: expected an object, got 'model.onnx'"),
+    (("model", "size"), 1, "$.model.size: unknown key"),
+    (("model", "opset"), True, "$.model.opset: expected a whole number, got true"),
+    (("model", "opset"), 23.5, "$.model.opset: expected a whole number, got 23.5"),
+    (("model", "opset"), 0, "$.model.opset: expected a number of 1 or more, got 0"),
+    (
+        ("model", "onnxruntime"),
+        "1.23",
+        "$.model.onnxruntime: expected '>=' and a version, such as '>=1.23', got '1.23'",
+    ),
+    (("inputs",), {}, "$.inputs: expected a list, got {}"),
+    (("inputs", 0), [], "$.inputs[0]: expected an object, got []"),
+    (("inputs", 0, "dtype"), "int65", "$.inputs[0].dtype: expected one of bool, float16,"),
+    (("inputs", 0, "shape", 0), -1, "$.inputs[0].shape[0]: expected a number of 0 or more, got -1"),
+    (("inputs", 0, "shape", 0), "", "$.inputs[0].shape[0]: expected text that is not empty, got ''"),
+    (("inputs", 0, "shape", 0), None, "$.inputs[0].shape[0]: expected a whole number or text, got null"),
+    (("outputs",), [], "$.outputs: is empty"),
+    (("slots", 0, "shape", 2), "labls", "$.slots[0].shape[2]: expected a whole number or 'rows' or 'rank' or 'labels'"),
+    (
+        ("slots", 1, "shape"),
+        [2, 1, 8],
+        "$.slots[1] (q.bias): expected 'rows' or 1 as the first dimension, got [2, 1, 8]",
+    ),
+    (("slots", 3, "shape"), [], "$.slots[3] (norm.bias): expected 'rows' or 1 as the first dimension, got []"),
+    (
+        ("slots", 2, "shape"),
+        ["rows", "rows"],
+        "$.slots[2] (head.weight): expected 'rows' only as the first dimension, got ['rows', 'rows']",
+    ),
+    (("slots", 0, "neutral"), "kept", "$.slots[0].neutral: expected an object or 'stored' or null, got 'kept'"),
+    (("slots", 0, "neutral", "fill"), "0", "$.slots[0].neutral.fill: expected a number, got '0'"),
+    (("slots", 0, "neutral", "fill"), False, "$.slots[0].neutral.fill: expected a number, got false"),
+    (("slots", 0, "neutral", "shape", 0), 0, "$.slots[0].neutral.shape[0]: expected a number of 1 or more, got 0"),
+    (("labels",), [], "$.labels: expected one label or more, got []"),
+    (("labels",), "ab", "$.labels: expected a list or null, got 'ab'"),
+    (("labels",), ["a", 1], "$.labels[1]: expected text, got 1"),
+    (("tokenizer", "padding_side"), "middle", "$.tokenizer.padding_side: expected 'right' or 'left', got 'middle'"),
+    (("tokenizer", "max_length"), 0, "$.tokenizer.max_length: expected a number of 1 or more, got 0"),
+    (("tokenizer", "pad_id"), -1, "$.tokenizer.pad_id: expected a number of 0 or more, got -1"),
+    (("image", "resize"), {"longest_edge": 8}, "$.image.resize: expected the keys height and width, or shortest_edge"),
+    (("image", "resize"), {"height": 8}, "$.image.resize: expected the keys height and width, or shortest_edge"),
+    (("image", "resample"), 6, "$.image.resample: expected PIL's code of a filter, 0 to 5, got 6"),
+    (("image", "crop"), [224], "$.image.crop: expected 2 members, got 1"),
+    (("image", "crop"), [1, 2, 3], "$.image.crop: expected 2 members, got 3"),
+    (("image", "std", 0), 0.0, "$.image.std[0]: expected a number over 0, got 0.0"),
+    (
+        ("files", "../up"),
+        FILE,
+        "$.files[\"../up\"] (the key): expected a relative path with / and no '..', got '../up'",
+    ),
+    (("files", "model.onnx", "bytes"), -1, '$.files["model.onnx"].bytes: expected a number of 0 or more, got -1'),
+    (("files", "model.onnx", "sha256"), DIGEST.upper(), '$.files["model.onnx"].sha256: expected a sha256 of 64'),
+    (("files", "edgeadapt.json"), FILE, "$.files: lists edgeadapt.json, which can't hold its own sha256"),
+    (("files", "adapters/a/x"), FILE, "$.files: lists adapters/a/x, which belongs into that adapter's adapter.json"),
+]
+
+ADAPTER_RULES: list[tuple[tuple[str | int, ...], Any, str]] = [
+    (("extra",), 1, "$.extra: unknown key"),
+    (("parity",), GONE, "$.parity: missing"),
+    (("name",), "sp/am", "$.name: expected a safe name for an adapter, got 'sp/am'"),
+    (("name",), "none", "$.method: expected 'none' for the adapter 'none' alone, got 'lora' for 'none'"),
+    (("method",), "none", "$.method: expected 'none' for the adapter 'none' alone, got 'none' for 'spam'"),
+    (("sites", "q"), {"lora": 8}, "$.sites.q.lora: expected an object, got 8"),
+    (("sites", "q", "lora", "alpha"), 8, "$.sites.q.lora: expected only 'rank', got {"),
+    (("sites", "q", "lora", "rank"), 0, "$.sites.q.lora.rank: expected a number of 1 or more, got 0"),
+    (("sites", "q", ""), {}, "$.sites.q[\"\"] (the key): expected text that is not empty, got ''"),
+    (("source",), [], "$.source: expected an object, got []"),
+    (("parity", "tolerance"), None, "$.parity.tolerance: expected a number, got null"),
+    (("parity", "top1_agreement"), "1", "$.parity.top1_agreement: expected a number or null, got '1'"),
+    (("parity", "speed"), 1, "$.parity.speed: unknown key"),
+    (("files", "a\\b"), FILE, "$.files[\"a\\\\b\"] (the key): expected a relative path with / and no '..'"),
+    (("files", "adapter.json"), FILE, "$.files: lists adapter.json, which can't hold its own sha256"),
+    (("files", "weights.onnx_adapter"), GONE, "$.sites: weights.onnx_adapter is not in $.files"),
+]
+
+# Rules between fields, which a JSON Schema can't say.
+MANIFEST_AGREEMENTS: list[tuple[tuple[str | int, ...], Any, str]] = [
+    (("files", "model.onnx"), GONE, "$.model.file: model.onnx is not in $.files"),
+    (("files", "tokenizer.json"), GONE, "$.tokenizer.file: tokenizer.json is not in $.files"),
+    (("slots", 1, "name"), "q.lora_A", "$.inputs and $.slots: the name q.lora_A stands twice"),
+    (("slots", 1, "name"), "input_ids", "$.inputs and $.slots: the name input_ids stands twice"),
+    (("outputs", 1), {"name": "logits", "dtype": "bool", "shape": []}, "$.outputs: the name logits stands twice"),
+    (
+        ("slots", 0, "neutral", "shape"),
+        [1, 8],
+        "$.slots[0] (q.lora_A): its neutral has the shape [1, 8], expected [1, 8, 'rank']",
+    ),
+    (
+        ("slots", 0, "neutral", "shape"),
+        [2, 8, 1],
+        "$.slots[0] (q.lora_A): its neutral has the shape [2, 8, 1], expected [1, 8, 'rank']",
+    ),
+    (
+        ("slots", 1, "neutral", "shape", 2),
+        9,
+        "$.slots[1] (q.bias): its neutral has the shape [1, 1, 9], expected [1, 1, 8]",
+    ),
+    (("image", "mean"), [0.5], "$.image: expected a mean and a std for each of 1, 3 or 4 channels, got 1 and 3"),
+]
+
+
+def changed(document: Any, path: tuple[str | int, ...], value: Any) -> Any:
+    """Returns a copy of `document` with `value` at `path`, or with nothing there."""
+    document = copy.deepcopy(document)
+    *parents, last = path
+    place = document
+    for key in parents:
+        place = place[key]
+    if value is GONE:
+        del place[last]
+    elif isinstance(place, list) and last == len(place):
+        place.append(value)
+    else:
+        place[last] = value
+    return document
+
+
+def problems(caught: pytest.ExceptionInfo[BundleError]) -> list[str]:
+    return [line.strip() for line in str(caught.value).splitlines() if line.startswith("  ")]
+
+
+@pytest.mark.parametrize(("path", "value", "problem"), MANIFEST_RULES + MANIFEST_AGREEMENTS)
+def test_a_manifest_that_breaks_one_rule(
+    tmp_path: Path, manifest_document: Any, path: tuple[str | int, ...], value: Any, problem: str
+) -> None:
+    (tmp_path / "edgeadapt.json").write_text(json.dumps(changed(manifest_document, path, value)))
+    with pytest.raises(BundleError, match=r"breaks the bundle format 1\.0") as caught:
+        bundle.read_manifest(tmp_path)
+    (line,) = problems(caught)
+    assert line.startswith(problem)
+
+
+@pytest.mark.parametrize(("path", "value", "problem"), ADAPTER_RULES)
+def test_an_adapter_that_breaks_one_rule(
+    tmp_path: Path, adapter_document: Any, path: tuple[str | int, ...], value: Any, problem: str
+) -> None:
+    (tmp_path / "adapter.json").write_text(json.dumps(changed(adapter_document, path, value)))
+    with pytest.raises(BundleError, match=r"breaks the bundle format 1\.0") as caught:
+        bundle.read_adapter(tmp_path)
+    (line,) = problems(caught)
+    assert line.startswith(problem)
+
+
+def test_the_base_has_no_sites(tmp_path: Path, adapter_document: Any) -> None:
+    document = adapter_document | {"name": "none", "method": "none"}
+    (tmp_path / "adapter.json").write_text(json.dumps(document))
+    with pytest.raises(BundleError, match=r"\$.sites: expected {} for the adapter 'none'"):
+        bundle.read_adapter(tmp_path)
+    (tmp_path / "adapter.json").write_text(json.dumps(document | {"sites": {}}))
+    assert bundle.read_adapter(tmp_path).name == "none"
+
+
+def test_all_problems_are_told_at_once(tmp_path: Path, manifest_document: Any) -> None:
+    document = manifest_document
+    for path, value, _ in (rule for rule in MANIFEST_RULES if rule[0][0] in ("extra", "producer", "fingerprint")):
+        document = changed(document, path, value)
+    (tmp_path / "edgeadapt.json").write_text(json.dumps(document))
+    with pytest.raises(BundleError) as caught:
+        bundle.read_manifest(tmp_path)
+    assert [line.split(":")[0] for line in problems(caught)] == ["$.extra", "$.producer", "$.fingerprint"]

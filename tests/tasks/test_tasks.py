@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeadapt import tasks
+from edgeadapt.errors import UnsupportedError
+from edgeadapt.tasks import (
+    Task,
+    feature_extraction,
+    fill_mask,
+    image_classification,
+    question_answering,
+    text_classification,
+    token_classification,
+)
+
+ALL: list[Task] = [
+    feature_extraction,
+    fill_mask,
+    image_classification,
+    question_answering,
+    text_classification,
+    token_classification,
+]
+"""Also the type checker's proof that the modules are tasks."""
+
+MODULES = [f"edgeadapt.tasks.{module.name}" for module in pkgutil.iter_modules(tasks.__path__)]
+
+
+def test_the_files_of_the_folder_are_the_tasks() -> None:
+    files = {path.stem for path in Path(tasks.__file__).parent.glob("*.py") if not path.stem.startswith("_")}
+    assert tasks.names() == sorted(file.replace("_", "-") for file in files) == sorted(task.NAME for task in ALL)
+
+
+@pytest.mark.parametrize("name", tasks.names())
+def test_a_task_is_found_by_its_name(name: str) -> None:
+    task = tasks.get(name)
+    assert name == task.NAME
+    assert all(axes[0] == "batch" for axes in task.OUTPUTS.values())
+    assert task.LABELS == any("labels" in axes for axes in task.OUTPUTS.values())
+    assert callable(task.postprocess) and callable(task.Pipeline)
+
+
+def test_an_unknown_task_is_refused_by_name() -> None:
+    with pytest.raises(UnsupportedError, match=r"no task 'text-clasification' \(did you mean 'text-classification'\?\)"):
+        tasks.get("text-clasification")
+
+
+def test_files_shared_by_tasks_are_no_tasks() -> None:
+    with pytest.raises(UnsupportedError):
+        tasks.get("_scores")
+
+
+@pytest.mark.parametrize("name", ["text-classification", "token-classification", "fill-mask", "feature-extraction"])
+def test_sample_texts_are_of_several_lengths(name: str) -> None:
+    lengths = sorted(len(text.split()) for text in tasks.get(name).SAMPLES)
+    assert lengths[0] <= 3 and 90 <= lengths[-1] <= 128 and len(set(lengths)) >= 5
+
+
+def test_sample_questions_have_contexts_of_several_lengths() -> None:
+    lengths = sorted(len(context.split()) for _, context in question_answering.SAMPLES)
+    assert lengths[0] <= 12 and 90 <= lengths[-1]
+
+
+def test_sample_masks_become_the_tokenizers() -> None:
+    for sample in fill_mask.SAMPLES:
+        assert fill_mask.PLACEHOLDER in sample
+        assert fill_mask.PLACEHOLDER not in fill_mask.with_mask(sample, "<mask>")
+
+
+def test_sample_pictures_are_rgb_and_all_different() -> None:
+    pictures = image_classification.SAMPLES
+    assert all(picture.dtype == np.uint8 and picture.shape[-1] == 3 for picture in pictures)
+    assert len({picture.shape for picture in pictures}) == len(pictures)
+    assert all(picture.std() > 20 for picture in pictures)
+
+
+@pytest.mark.parametrize("name", ["edgeadapt.tasks", *MODULES])
+def test_examples_of_docstrings_run(name: str) -> None:
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
