@@ -11,12 +11,13 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ.update(COLUMNS="200", NO_COLOR="1", TERM="dumb")
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests import tiny
 
-TINY_ADAPTERS = {
+TINY_ADAPTERS: dict[str, dict[str, Any]] = {
     "spam": {"rank": 4, "targets": ["query", "value"], "num_labels": 2, "seed": 1},
     "intents": {"rank": 2, "targets": ["query", "key", "dense"], "num_labels": 5, "seed": 2},
 }
@@ -37,9 +38,7 @@ def tiny_adapters(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="session")
-def tiny_bundle(
-    tiny_base: Path, tiny_adapters: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def tiny_bundle(tiny_base: Path, tiny_adapters: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`tiny_base` with `tiny_adapters` as a bundle. Read-only: copy it to change it."""
     from edgeadapt.exporter.pipeline import AdapterSource, export
 

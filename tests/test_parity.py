@@ -92,9 +92,9 @@ def test_without_classes_there_is_no_agreement(array: Floats, classes: bool) -> 
 
 
 def test_a_mask_leaves_padding_out_of_every_figure() -> None:
-    expected = {"y": floats([[1, 2], [3, 4]], [[5, 6], [0, 1]])}
-    got = {"y": floats([[1, 2], [3, 4]], [[5, 6], [math.nan, -9]])}
-    base = {"y": floats([[1, 2], [3, 3]], [[5, 6], [99, 99]])}
+    expected = {"y": floats([[1, 2, 0], [3, 4, 0]], [[5, 6, 0], [0, 1, 0]])}
+    got = {"y": floats([[1, 2, 0], [3, 4, 0]], [[5, 6, 0], [math.nan, -9, 0]])}
+    base = {"y": floats([[1, 2, 0], [3, 3, 0]], [[5, 6, 0], [99, 99, 0]])}
     mask = {"y": np.array([[True, True], [True, False]])}
     found = compare("spam", got, expected, base, TOLERANCE, mask)
     assert (found.max_abs_error, found.effect, found.cosine, found.top1_agreement) == (0.0, 1.0, 1.0, 1.0)

@@ -13,11 +13,13 @@ HIDDEN, LAYERS, HEADS = 32, 2, 4
 POSITIONS = 128
 IMAGE = 32
 
-WORDS = """a account address and are arrived at bad book call can cancel change come customer days do easily ever feel film flight
-for free get good has have hello i in invoice is it item late long love made me money morning my never new no not now of old on
-open order our parcel phone play please price prize product quality ran rather reply runner running send short so song some
-than thank that the them they this time to tomorrow trains two very village was weather were what when where which who why will
-win with would year you your""".split()
+_SENTENCE = """
+a account address and are arrived at bad book call can cancel change come customer days do easily ever feel film
+flight for free get good has have hello i in invoice is it item late long love made me money morning my never new no
+not now of old on open order our parcel phone play please price prize product quality ran rather reply runner running
+send short so song some than thank that the them they this time to tomorrow trains two very village was weather were
+what when where which who why will win with would year you your
+"""
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 TEXT: dict[str, Any] = {
@@ -28,7 +30,7 @@ TEXT: dict[str, Any] = {
     "max_position_embeddings": POSITIONS,
     "pad_token_id": 0,
 }
-# RoBERTa's kin count positions from pad_token_id + 1, and their defaults for begin and end lie beyond a tiny vocabulary.
+# RoBERTa's kin count positions from pad_token_id + 1.
 ROBERTA = {**TEXT, "max_position_embeddings": POSITIONS + 2, "type_vocab_size": 1, "bos_token_id": 2, "eos_token_id": 3}
 VISION: dict[str, Any] = {
     "hidden_size": HIDDEN,
@@ -140,7 +142,7 @@ def vocabulary() -> dict[str, int]:
     """Returns the WordPiece vocabulary: special tokens, some words, and all characters so that nothing is unknown."""
     letters = string.ascii_lowercase + string.digits
     pieces = [*SPECIAL, *string.punctuation, *letters, *(f"##{letter}" for letter in letters), "##ing", "##ed", "##er"]
-    return {token: index for index, token in enumerate(dict.fromkeys([*pieces, *WORDS]))}
+    return {token: index for index, token in enumerate(dict.fromkeys([*pieces, *_SENTENCE.split()]))}
 
 
 def tokenizer(folder: Path, token_types: bool = True) -> Path:
@@ -230,7 +232,7 @@ def lora_adapter(
             for name, parameter in wrapped.named_parameters():
                 if parameter.requires_grad and "lora_A" not in name:
                     parameter.copy_(torch.randn_like(parameter) * 0.3)
-        wrapped.save_pretrained(folder)
+        wrapped.save_pretrained(str(folder))
     return folder
 
 

@@ -13,8 +13,6 @@ from pathlib import Path
 from edgeadapt.errors import BundleError, OutputExistsError
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-# What rename(2) says where a file, or a folder that is not empty, already has the name.
-_TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR)
 
 
 @contextmanager
@@ -90,9 +88,8 @@ def _refuse_existing(target: Path) -> None:
 def _rename(partial: Path, target: Path) -> None:
     try:
         partial.rename(target)
-    except OSError as error:
-        if error.errno in _TAKEN:
-            _refuse_existing(target)
+    except OSError:
+        _refuse_existing(target)
         raise
 
 

@@ -63,12 +63,12 @@ def dumps(record: Any) -> str:
         TypeError: A value has no JSON form.
         ValueError: A number is NaN or infinite.
     """
-    return f"{_render(dataclasses.asdict(record), 0, opened=True)}\n"
+    return f"{_render(dataclasses.asdict(record), 0)}\n"
 
 
-def _render(value: Any, depth: int, *, opened: bool = False) -> str:
+def _render(value: Any, depth: int) -> str:
     line = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    if not isinstance(value, dict | list | tuple) or not value or (not opened and 2 * depth + len(line) < _LINE):
+    if not isinstance(value, dict | list | tuple) or 2 * depth + len(line) < _LINE:
         return line
     if isinstance(value, dict):
         members = [f"{json.dumps(key, ensure_ascii=False)}: {_render(value[key], depth + 1)}" for key in value]
@@ -129,9 +129,8 @@ def _parse_record(kind: Any, value: Mapping[str, Any], path: str, problems: list
     hints = _hints(kind)
     problems += [f"{_at(path, key)}: unknown key" for key in value if key not in hints]
     problems += [f"{_at(path, key)}: missing" for key in hints if key not in value]
-    count = len(problems)
     fields = {key: _parse(hint, value[key], _at(path, key), problems) for key, hint in hints.items() if key in value}
-    return kind(**fields) if len(fields) == len(hints) and len(problems) == count else None
+    return kind(**fields) if len(fields) == len(hints) else None
 
 
 def _parse_tuple(kinds: tuple[Any, ...], value: Any, path: str, problems: list[str]) -> tuple[Any, ...]:
@@ -185,5 +184,4 @@ def _shown(value: object) -> str:
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     text = repr(value)
-    shown = text if len(text) <= 60 else f"{text[:57]}..."
-    return shown if isinstance(value, str | int | float | list | dict | tuple) else f"{type(value).__name__} {shown}"
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import onnxruntime
 
 from edgeadapt import bundle, parity
 from edgeadapt.adapter import Adapter, Array
-from edgeadapt.bundle import Manifest
+from edgeadapt.bundle import Manifest, Slot, TensorRecord
 from edgeadapt.errors import AdapterError, ParityError, listed, nearest
 from edgeadapt.exporter import assemble, bare, binding
 from edgeadapt.exporter import checkpoint as checkpoints
@@ -39,8 +39,8 @@ def add(
 ) -> ParityReport:
     """Adds a trained adapter to a bundle.
 
-    PyTorch isn't here to compare with, so the reference is another road to the same numbers: the adapter folded into the
-    base's weights, run on the inputs of the base's own parity case. The record says so.
+    PyTorch isn't here to compare with, so the reference is another road to the same numbers: the adapter folded into
+    the base's weights, run on the inputs of the base's own parity case. The record says so.
 
     Where the model lacks slots that the adapter needs, its graph is merged anew from the base and put in place by
     replacing the manifest, so that a reader sees the bundle before or after, never between.
@@ -114,16 +114,16 @@ def _with_slots(folder: Path, manifest: Manifest, wirings: Wirings, adapter: Ada
     if not missing:
         return manifest
     slots = assemble.slots(wirings, [*have, *missing])
-    labelled = {call.y for slot in slots if slot.method == HEAD for call in wirings.sites[slot.site].calls}
-    outputs = tuple(
-        replace(each, shape=(*each.shape[:-1], "labels")) if each.name in labelled and "labels" in _axes(wirings, slots) else each
-        for each in manifest.outputs
-    )
-    return replace(manifest, slots=slots, outputs=outputs)
+    return replace(manifest, slots=slots, outputs=tuple(_freed(each, wirings, slots) for each in manifest.outputs))
 
 
-def _axes(wirings: Wirings, slots: tuple[bundle.Slot, ...]) -> set[int | str]:
-    return {dim for slot in slots if wirings.sites[slot.site].site.labelled for dim in slot.shape}
+def _freed(output: TensorRecord, wirings: Wirings, slots: Sequence[Slot]) -> TensorRecord:
+    """Returns an output's record with `labels` for its last axis, where slots of its head may change its length."""
+    for slot in slots:
+        wiring = wirings.sites[slot.site]
+        if slot.method == HEAD and wiring.site.labelled and output.name in {call.y for call in wiring.calls}:
+            return replace(output, shape=(*output.shape[:-1], "labels"))
+    return output
 
 
 def _model(folder: Path, manifest: Manifest, new: Manifest, wirings: Wirings) -> Path:

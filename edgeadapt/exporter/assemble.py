@@ -91,7 +91,7 @@ def write_case(
     arrays = {f"input/{name}": array for name, array in inputs.items()}
     arrays |= {f"output/{name}": array for name, array in outputs.items()}
     arrays |= {f"probe/{name}": array for name, array in probes.items()}
-    np.savez_compressed(path, **arrays)
+    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]  # its stub takes a name for its one option
 
 
 def write_adapter(folder: Path, name: str, adapter: Adapter, wirings: Wirings, fingerprint: str) -> None:
@@ -142,7 +142,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def model_record(opset: int) -> ModelRecord:
-    """Returns the record of the switchable model: opset 23 needs ONNX Runtime 1.23, the first with all its operators."""
+    """Returns the record of the switchable model: opset 23 needs ONNX Runtime 1.23, the first to know it."""
     return ModelRecord(MODEL, "fp32", opset, ">=1.23" if opset >= 23 else ">=1.20")
 
 

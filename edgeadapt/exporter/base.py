@@ -50,7 +50,7 @@ class Base:
     @property
     def labels(self) -> tuple[str, ...]:
         """The labels of the model's configuration, in order."""
-        names: Mapping[int, str] = self.model.config.id2label or {}
+        names: dict[Any, str] = dict(self.model.config.id2label or {})
         return tuple(str(names[index]) for index in sorted(names))
 
 
@@ -144,7 +144,7 @@ def fingerprint(base: Base) -> str:
             array = tensor.detach().contiguous().numpy()
             head = f"{name.removeprefix(base.prefix + '.')} {array.dtype} {list(array.shape)}\n"
             digest.update(head.encode())
-            digest.update(memoryview(array).cast("B"))
+            digest.update(array.tobytes())
     return f"sha256:{digest.hexdigest()}"
 
 

@@ -150,18 +150,14 @@ def _bind_whole(
         biased = wirings.parameters.get(f"{site.name}.bias") == (site.name, "bias")
         if weight is None or (biased and bias is None):
             half, other = ("bias", "weight") if weight is None else ("weight", "bias")
-            problems.append(
-                f"{site.name}: got its {half} alone, expected its {other} too: the base has none of its own"
-            )
+            problems.append(f"{site.name}: got its {half} alone, expected its {other} too: the base has none")
             return
         parts[key] = _whole(site.kind, weight, bias, weight.shape[-1])
         return
     own_weight, own_bias = base(wiring)
     if weight is not None and (weight.shape != own_weight.shape or not np.array_equal(weight, own_weight)):
         if (site.name, "lora") in parts:
-            problems.append(
-                f"{site.name}: has a LoRA, and a weight that is not the base's; it was trained on another base"
-            )
+            problems.append(f"{site.name}: has a LoRA, and a weight that isn't the base's: trained on another base")
             return
         kept = own_bias if bias is None else bias
         parts[key] = _whole(site.kind, weight, kept, weight.shape[-1])
@@ -201,9 +197,7 @@ def _check_shapes(wirings: Wirings, parts: Mapping[tuple[str, str], Params], pro
 def _check_open(wirings: Wirings, parts: Mapping[tuple[str, str], Params], problems: list[str]) -> None:
     for name, wiring in wirings.sites.items():
         if wiring.open and (name, HEAD) not in parts:
-            problems.append(
-                f"{name}: the base has no trained weights here, and the adapter brings none (modules_to_save)"
-            )
+            problems.append(f"{name}: the base has no weights here, and the adapter brings none (modules_to_save)")
 
 
 def _shown(shape: tuple[int | str, ...]) -> str:
@@ -213,7 +207,7 @@ def _shown(shape: tuple[int | str, ...]) -> str:
 def _labels(
     checkpoint: Checkpoint, wirings: Wirings, parts: Mapping[tuple[str, str], Params], given: tuple[str, ...] | None
 ) -> tuple[str, ...] | None:
-    """Returns the labels of the adapter's own head: given ones, else the checkpoint's, else `LABEL_0`, `LABEL_1`, ..."""
+    """Returns the labels of the adapter's own head: given ones, else the checkpoint's, else `LABEL_0` and so on."""
     counts = [
         params["bias"].shape[-1]
         for (name, method), params in parts.items()
@@ -226,7 +220,8 @@ def _labels(
     labels = given or checkpoint.labels or tuple(f"LABEL_{index}" for index in range(counts[0]))
     if len(labels) != counts[0]:
         raise BindingError(
-            f"{checkpoint.folder}: the head has {counts[0]} labels, but {len(labels)} names are given: {', '.join(labels)}."
+            f"{checkpoint.folder}: the head has {counts[0]} labels, but {len(labels)} names are given:\n"
+            f"  {', '.join(labels)}"
         )
     return labels
 

@@ -49,7 +49,7 @@ def case(base: Base, preprocessor: Any | None) -> Case:
     if task.INPUT == "image":
         return _images(base, task, preprocessor)
     names = _text_inputs(base)
-    axes = dict.fromkeys(names, ("batch", "sequence"))
+    axes: dict[str, tuple[str, ...]] = dict.fromkeys(names, ("batch", "sequence"))
     if preprocessor is None:
         return Case(_random_tokens(base, names), axes, real=False)
     limit = min(128, getattr(base.model.config, "max_position_embeddings", 0) or 128)

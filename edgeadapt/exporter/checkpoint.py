@@ -6,7 +6,6 @@ A pickle is read only with permission, by a process of its own that writes safet
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -107,12 +106,13 @@ def _refuse_pointer(path: Path) -> None:
     with path.open("rb") as file:
         if file.read(len(LFS)) == LFS:
             raise CheckpointError(
-                f"{path} is a git-lfs pointer of {path.stat().st_size} bytes, not weights.\nFetch them with `git lfs pull`."
+                f"{path} is a git-lfs pointer of {path.stat().st_size} bytes, not weights.\n"
+                "Fetch them with `git lfs pull`."
             )
 
 
 def _unpickled(path: Path, allowed: bool) -> dict[str, Array]:
-    """Returns the tensors of a pickle, loaded with `weights_only=True` by a process that shares nothing but two files."""
+    """Returns a pickle's tensors, loaded with `weights_only=True` by a process that shares nothing but two files."""
     _refuse_pointer(path)
     if not allowed:
         raise PickleError(
@@ -172,7 +172,7 @@ def method(checkpoint: Checkpoint) -> str:
     problems = [
         f"{key} = {json.dumps(value)}: {REFUSED.get(key, 'edgeadapt does not know this option')}"
         for key, value in checkpoint.config.items()
-        if value and key not in UNDERSTOOD and not _is_default(key, value)
+        if value and key not in UNDERSTOOD
     ]
     init = checkpoint.config.get("init_lora_weights", True)
     if isinstance(init, str) and init.split("_niter_")[0].lower() not in KEEPS_BASE:
@@ -191,8 +191,9 @@ KEEPS_BASE = {"gaussian", "eva", "orthogonal", "true", "false"}
 UNDERSTOOD = {
     "alpha_pattern", "base_model_name_or_path", "bias", "exclude_modules", "fan_in_fan_out", "inference_mode",
     "init_lora_weights", "layers_pattern", "layers_to_transform", "lora_alpha", "lora_bias", "lora_dropout",
-    "megatron_core", "modules_to_save", "peft_type", "peft_version", "qalora_group_size", "r", "rank_pattern", "revision",
-    "runtime_config", "target_modules", "task_type", "use_rslora", "auto_mapping", "ensure_weight_tying", "eva_config",
+    "megatron_core", "modules_to_save", "peft_type", "peft_version", "qalora_group_size", "r", "rank_pattern",
+    "revision", "runtime_config", "target_modules", "task_type", "use_rslora", "auto_mapping",
+    "ensure_weight_tying", "eva_config",
 }  # fmt: skip
 """Options that the tensors already reflect, that concern training alone, or that reading takes into account."""
 
@@ -209,12 +210,3 @@ REFUSED = {
     "lora_ga_config": "LoRA-GA rewrites the base's weights",
     "loftq_config": "LoftQ rewrites the base's weights",
 }
-
-
-def _is_default(key: str, value: Any) -> bool:
-    return key == "loftq_config" and value == {}
-
-
-def environment() -> dict[str, str]:
-    """Returns the variables that a reading process needs and nothing else."""
-    return {name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ}

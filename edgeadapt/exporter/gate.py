@@ -1,4 +1,4 @@
-"""The parity gate: the bundle as written, run by ONNX Runtime, against live PyTorch. What fails here is never shipped."""
+"""The parity gate: the bundle as written, run by ONNX Runtime, against live PyTorch. What fails is never shipped."""
 
 from __future__ import annotations
 

@@ -83,7 +83,9 @@ def _check(folder: Path, adapters: Sequence[str], output: Path, mode: str) -> No
     unknown = [name for name in adapters if name not in names]
     if unknown:
         raise AdapterError.collect(
-            "The bundle has no such adapter:", [f"{name}{nearest(name, names)}" for name in unknown], f"It has: {listed(names)}."
+            "The bundle has no such adapter:",
+            [f"{name}{nearest(name, names)}" for name in unknown],
+            f"It has: {listed(names)}.",
         )
     if not adapters or len(set(adapters)) != len(adapters):
         raise ConfigError("Name at least one adapter, and each of them once.")
@@ -114,7 +116,7 @@ def _reports(
     session = bare.open_model(model)
     if mode == "fold" and len(adapters) > 1:
         return (_sum(folder, manifest, adapters, bare.run(session, _case(folder, bundle.NONE)["input"]), tolerance),)
-    slots = [slot for slot in assemble.slots(wirings, points(adapters.values()))]
+    slots = assemble.slots(wirings, points(adapters.values()))
     neutrals = assemble.stored_neutrals(folder, wirings, slots)
     reports = []
     for name, adapter in adapters.items():
@@ -151,7 +153,9 @@ def _sum(
     outputs = load(folder, verify="adapters").run(inputs, adapter=dict.fromkeys(adapters, 1.0))
     expected = {name: array for name, array in outputs.items() if not isinstance(array, list)}
     classes = manifest.task != "feature-extraction"
-    return parity.compare("+".join(adapters), got, expected, None, tolerance, padding(inputs, manifest), classes=classes)
+    return parity.compare(
+        "+".join(adapters), got, expected, None, tolerance, padding(inputs, manifest), classes=classes
+    )
 
 
 def _case(folder: Path, name: str) -> dict[str, dict[str, Array]]:

@@ -120,7 +120,7 @@ def _peft(base: bases.Base, wirings: Wirings, checkpoint: Checkpoint, folder: Pa
 def _today(wirings: Wirings, name: str) -> str:
     """Returns a tensor's name with its module renamed as transformers renames older checkpoints."""
     plain = plain_name(name)
-    module, param = lora.split(plain) if lora.claims(plain) else plain.rpartition(".")[::2]
+    module, _ = lora.split(plain) if lora.claims(plain) else plain.rpartition(".")[::2]
     if module in wirings.sites:
         return name
     for candidate in wirings.candidates(module):

@@ -6,7 +6,7 @@ import ast
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +30,8 @@ log = logging.getLogger("edgeadapt")
 OPSETS = (23, 18)
 """Tried in this order: at 23 attention and rotary positions are single operators; where ONNX Runtime rejects one, its
 parts at 18 run everywhere."""
+
+MOST_CHARACTERS = 200  # of an exporter's or ONNX Runtime's message
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,8 @@ def _reason(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+    text = lines[0] if lines else "no message"
+    return f"{type(error).__name__}: {text[:MOST_CHARACTERS]}{'...' if len(text) > MOST_CHARACTERS else ''}"
 
 
 @contextmanager
@@ -187,13 +190,13 @@ def _wirings(base: Base, model: ir.Model, inputs: Mapping[str, Array], outputs: 
     known = {site.name: (site, layout) for site, layout in bases.modules(base)}
     calls = locate(model, [site for site, _ in known.values()])
     labelled = {name for name, axes in outputs.items() if axes[-1] == "labels"}
-    idle = _idle(base, inputs, list(outputs))
+    idle, counts = _use(base, inputs, list(outputs))
     sites = {}
     for name, (site, layout) in known.items():
         found = calls.get(name, ())
         own = {f"{name}.weight", f"{name}.bias"}
-        if not found and not own & set(idle):
-            continue  # the exporter merged it away: it can't be addressed
+        if len(found) != counts.get(name, 0) and not own <= idle | {f"{name}.bias"}:
+            continue  # the exporter merged a call of it into its surroundings: it can't be addressed
         sites[name] = Wiring(
             site=replace(
                 site,
@@ -221,14 +224,25 @@ def _twin(parameters: Mapping[str, tuple[str, str] | None], name: str) -> str:
     return ".".join(own) if own is not None else ""
 
 
-def _idle(base: Base, inputs: Mapping[str, Array], outputs: Sequence[str]) -> frozenset[str]:
-    """Returns the parameters on which the task's outputs don't depend."""
+def _use(base: Base, inputs: Mapping[str, Array], outputs: Sequence[str]) -> tuple[frozenset[str], dict[str, int]]:
+    """Returns the parameters on which the task's outputs don't depend, and how often every module is called."""
     tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
+    counts: dict[str, int] = {}
+
+    def count(name: str) -> Callable[..., None]:
+        def called(*_: object) -> None:
+            counts[name] = counts.get(name, 0) + 1
+
+        return called
+
+    hooks = [module.register_forward_hook(count(name)) for name, module in base.model.named_modules()]
     base.model.requires_grad_(True)
     try:
-        return bases.idle(base, _Outputs(base.model, outputs)(tensors))
+        return bases.idle(base, _Outputs(base.model, outputs)(tensors)), counts
     finally:
         base.model.requires_grad_(False)
+        for hook in hooks:
+            hook.remove()
 
 
 def _drop_wrapper(model: ir.Model) -> None:

@@ -26,6 +26,7 @@ def locate(model: ir.Model, sites: Iterable[Site]) -> dict[str, tuple[Call, ...]
         2. The same module called many times (ALBERT's one layer): one connected piece of graph for each call.
         3. A weight read through a `Transpose` that the exporter left in the graph.
         4. A module whose nodes were merged with another's or dropped: it has no calls.
+        5. An `x` that no input changes, such as DeBERTa's relative positions: it is a call like any other.
     """
     scopes: dict[str, list[ir.Node]] = {}
     for node in model.graph:
@@ -80,25 +81,25 @@ def _call(model: ir.Model, site: Site, piece: list[ir.Node]) -> Call | None:
         if weight is None:
             continue
         inside = set(piece)
-        enters = [
+        enters = {
             value
             for member in piece
             for value in member.inputs
-            if value is not None and value.producer() not in inside and not _is_constant(value) and not _is_size(value)
-        ]
-        leaves = [
+            if value is not None and value.producer() not in inside and not _is_fixed(value) and not _is_size(value)
+        } or {_data(site, node)}
+        leaves = {
             value
             for member in piece
             for value in member.outputs
-            if value.is_graph_output() or any(user not in inside for user in value.consumers())
-        ]
-        leaves = [value for value in leaves if not _is_size(value) and not _is_constant(value)]
-        if len(set(enters)) != 1 or len(leaves) != 1:
+            if not _is_size(value)
+            and (value.is_graph_output() or any(user not in inside for user in value.consumers()))
+        }
+        if len(enters) != 1 or len(leaves) != 1:
             raise GraphError(
-                f"A call of {site.name} takes {len(set(enters))} values and gives {len(leaves)}; expected one of each.\n"
+                f"A call of {site.name} takes {len(enters)} values and gives {len(leaves)}, expected one each.\n"
                 "The exporter merged it with its surroundings: leave this module out of the adapter's targets."
             )
-        x, y = enters[0], leaves[0]
+        x, y = enters.pop(), leaves.pop()
         if x.shape is None:
             raise GraphError(f"The exporter left no shape on {x.name}, which enters {site.name}.")
         return Call(
@@ -146,20 +147,22 @@ def _length(value: ir.Value) -> int | None:
     return int(shape[0]) if shape is not None and shape.rank() == 1 and isinstance(shape[0], int) else None
 
 
-def _is_constant(value: ir.Value) -> bool:
-    """Tells whether a value is an initializer, or computed from initializers alone."""
-    if value.is_initializer():
-        return True
+def _is_fixed(value: ir.Value) -> bool:
+    """Tells whether a value is an initializer or a constant. What is computed from these alone may well be an `x`."""
     producer = value.producer()
-    return (
-        producer is not None
-        and all(each is None or _is_constant(each) for each in producer.inputs)
-        and bool(producer.inputs)
-    )
+    return value.is_initializer() or (producer is not None and producer.op_type == "Constant")
+
+
+def _data(site: Site, node: ir.Node) -> ir.Value:
+    """Returns the data that `node` reads beside its weight: `x` itself, where that is an initializer (case 5)."""
+    value = node.inputs[1 if site.kind == "embedding" else 0]
+    if value is None:
+        raise GraphError(f"A call of {site.name} takes no input.")
+    return value
 
 
 def _batch(shape: ir.Shape) -> Batch:
-    """Returns where the batch is in a value of this shape: an unknown axis counts as having none, which is always exact."""
+    """Returns where the batch is in a value of this shape; an unknown axis counts as none, which is always exact."""
     if shape.rank() == 0:
         return "none"
     first = shape[0]

@@ -91,7 +91,8 @@ def _apply(
     compute = methods.get(method).graph
     plain = 2 if site.kind == "embedding" else 3
     if call.batch == "leading" and call.rank == plain:
-        return compute(op, site, x, y, params)
+        plain_out: ir.Value = compute(op, site, x, y, params)
+        return plain_out
     rows = op.Shape(next(iter(params.values())), start=0, end=1)
     middle = op.constant(np.array([-1], np.int64))
     flat_x = op.Concat(rows, middle, axis=0) if plain == 2 else op.Concat(rows, middle, op.Shape(x, start=-1), axis=0)
@@ -118,7 +119,7 @@ def constants(model: ir.Model, site: str, params: Mapping[str, Array]) -> dict[s
     for param, array in params.items():
         name = f"{site}.{param}"
         tensor = ir.tensor(np.ascontiguousarray(array), name=name)
-        value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(tensor.shape), const_value=tensor)
+        value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape), const_value=tensor)
         model.graph.register_initializer(value)
         values[param] = value
     return values

@@ -26,8 +26,8 @@ OPSET = 18
 def build(adapter: Adapter, wirings: Wirings) -> ir.Model:
     """Returns the adapter as a model that runs alone.
 
-    At each site, `x` is `(batch, n, in)` (ids `(batch, n)` at an embedding) and `y`, `out` are `(batch, n, out)`. Several
-    methods at one site follow each other: the output of one is the `y` of the next.
+    At each site, `x` is `(batch, n, in)` (ids `(batch, n)` at an embedding) and `y`, `out` are `(batch, n, out)`.
+    Several methods at one site follow each other: the output of one is the `y` of the next.
     """
     graph = ir.Graph([], [], nodes=[], opset_imports={"": OPSET}, name="adapter")
     model = ir.Model(graph, ir_version=IR_VERSION, producer_name="edgeadapt")

@@ -7,8 +7,8 @@ A method is a module with four functions; nothing outside its file knows how it 
     neutral(site)                         params with which graph() gives y back, or None where there are none
     fold(site, weight, bias, params)      the weight and bias that compute the same without the method
 
-All arrays a graph sees are three-dimensional, whatever the module's own rank: `x` `(batch, n, in)` (token ids `(batch, n)`
-at an embedding), `y` `(batch, n, out)`. Params have a leading axis `rows`, 1 or the batch size.
+All arrays a graph sees are three-dimensional, whatever the module's own rank: `x` `(batch, n, in)` (token ids
+`(batch, n)` at an embedding), `y` `(batch, n, out)`. Params have a leading axis `rows`, 1 or the batch size.
 """
 
 from __future__ import annotations
@@ -73,5 +73,5 @@ def get(name: str) -> Method:
         raise UnsupportedError(
             f"There is no adapter method {name!r}{nearest(name, names())}.\nThere are: {listed(names())}."
         )
-    module: Method = importlib.import_module(f"{__name__}.{name}")  # type: ignore[assignment]  # a module is the protocol
+    module: Method = importlib.import_module(f"{__name__}.{name}")
     return module

@@ -1,4 +1,4 @@
-"""A module trained whole and stored beside the adapter, such as a task head: `y' = module(x)` with the adapter's weights.
+"""A module trained whole and stored with the adapter, such as a task head: `y' = module(x)` with its own weights.
 
 Source: `peft.utils.other.ModulesToSaveWrapper`. The base's own weights are the neutral, so it is stored, not filled; a
 base without such weights (a head that was never trained) has no neutral, and every adapter must bring the module.

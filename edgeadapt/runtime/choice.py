@@ -31,7 +31,7 @@ def chosen_rows(choices: Choices, adapters: Registry, slots: Sequence[Slot], bat
         ConfigError: A choice is no name, blend or None, or a weight is no finite number.
         InputError: There are more or fewer choices than rows.
     """
-    if choices is None or isinstance(choices, str | Mapping) or not isinstance(choices, Sequence):
+    if choices is None or isinstance(choices, str | bytes | Mapping) or not isinstance(choices, Sequence):
         return (chosen(choices, adapters, slots),)
     if batch is None:
         raise InputError("A list of adapters needs a batch, and no input of this model has an axis 'batch'.")

@@ -22,7 +22,7 @@ def check_inputs(inputs: Mapping[str, Array], records: Sequence[TensorRecord]) -
             named dimension in which inputs disagree.
     """
     if not isinstance(inputs, Mapping):
-        raise InputError(f"The inputs of a run are arrays by name: got {_article(inputs)}, expected a mapping.")
+        raise InputError(f"The inputs of a run are arrays by name: got {type(inputs).__name__}, expected a mapping.")
     problems: list[str] = []
     lengths: dict[str, tuple[int, str]] = {}
     for record in records:
@@ -49,7 +49,7 @@ def check_inputs(inputs: Mapping[str, Array], records: Sequence[TensorRecord]) -
 def _problem(array: Any, record: TensorRecord) -> str:
     """Returns what is wrong with one input, or nothing."""
     if not isinstance(array, np.ndarray):
-        return f"got {_article(array)}, expected a numpy array of {record.dtype} {shown(record.shape)}"
+        return f"got {type(array).__name__}, expected a numpy array of {record.dtype} {shown(record.shape)}"
     if array.dtype != record.dtype:
         return f"got {array.dtype}, expected {record.dtype}; convert it with .astype(np.{record.dtype})"
     if not fits(array.shape, record.shape):
@@ -77,8 +77,3 @@ def shown(shape: Sequence[int | str]) -> str:
         ('(rows, 384, rank)', '(batch,)')
     """
     return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
-
-
-def _article(value: object) -> str:
-    name = type(value).__name__
-    return f"an {name}" if name[0] in "aeiouAEIOU" else f"a {name}"

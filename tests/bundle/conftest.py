@@ -64,7 +64,12 @@ def adapter() -> AdapterRecord:
         fingerprint=f"sha256:{DIGEST}",
         sites={"q": {"lora": {"rank": 8}, "bias": {}}, "head": {"modules_to_save": {}}},
         labels=("ham", "späm"),
-        source={"kind": "peft", "alpha": 16, "nested": {"targets": ["q", "v"], "dropout": 0.1, "none": None}},
+        source={
+            "kind": "peft",
+            "alpha": 16,
+            "nested": {"targets": ["q", "v"], "dropout": 0.1, "none": None},
+            "long": "x" * 200,
+        },
         parity=ParityRecord("torch 2.13.0", 1.4e-06, 5.1, 1.0, None, 0.0001),
         files={"parity.npz": FileRecord(3, DIGEST), "weights.onnx_adapter": FileRecord(2, DIGEST)},
     )

@@ -174,8 +174,29 @@ def test_the_base_has_no_sites(tmp_path: Path, adapter_document: Any) -> None:
     (tmp_path / "adapter.json").write_text(json.dumps(document))
     with pytest.raises(BundleError, match=r"\$.sites: expected {} for the adapter 'none'"):
         bundle.read_adapter(tmp_path)
-    (tmp_path / "adapter.json").write_text(json.dumps(document | {"sites": {}}))
+    (tmp_path / "adapter.json").write_text(json.dumps(document | {"sites": {}, "files": {}}))
     assert bundle.read_adapter(tmp_path).name == "none"
+
+
+def test_a_whole_number_is_a_number_as_far_as_a_double_goes(tmp_path: Path, adapter_document: Any) -> None:
+    document = changed(adapter_document, ("parity", "effect"), 10**300)
+    (tmp_path / "adapter.json").write_text(json.dumps(document))
+    assert bundle.read_adapter(tmp_path).parity.effect == 1e300  # type: ignore[union-attr]
+    document = changed(adapter_document, ("parity", "effect"), 10**400)
+    (tmp_path / "adapter.json").write_text(json.dumps(document))
+    with pytest.raises(BundleError, match=r"\$\.parity\.effect: expected a number, got 1000"):
+        bundle.read_adapter(tmp_path)
+
+
+def test_long_values_are_cut_and_short_ones_are_not(tmp_path: Path, adapter_document: Any) -> None:
+    document = adapter_document | {"method": 123, "fingerprint": "x" * 59}
+    (tmp_path / "adapter.json").write_text(json.dumps(document))
+    with pytest.raises(BundleError) as caught:
+        bundle.read_adapter(tmp_path)
+    assert problems(caught) == [
+        "$.method: expected text, got 123",
+        f"$.fingerprint: expected 'sha256:' and 64 lowercase hex digits, got '{'x' * 56}...",
+    ]
 
 
 def test_all_problems_are_told_at_once(tmp_path: Path, manifest_document: Any) -> None:

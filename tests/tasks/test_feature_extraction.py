@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import transformers
 from PIL import Image
 
 import edgeadapt
 from edgeadapt.errors import InputError
+from edgeadapt.exporter.preprocess import load_preprocessing
 from edgeadapt.tasks import feature_extraction
 from tests import tiny
 from tests.tasks.reference import TEXTS, TorchSession, assert_same, byte_level, model, pipeline, word_pieces
@@ -55,7 +55,7 @@ def test_long_texts_are_cut(pipelines: tuple[Any, Any]) -> None:
 
 def test_images_give_the_features_of_their_patches(tmp_path: Path) -> None:
     tiny.image_processor(tmp_path)
-    processor, live = transformers.AutoImageProcessor.from_pretrained(tmp_path), model(TASK, "vit")
+    processor, live = load_preprocessing(tmp_path), model(TASK, "vit")
     ours = edgeadapt.pipeline(TorchSession(tmp_path, TASK, processor, {None: live}))
     theirs = pipeline("image-feature-extraction", live, processor)
     images = [Image.fromarray(picture) for picture in feature_extraction.IMAGE_SAMPLES[:2]]

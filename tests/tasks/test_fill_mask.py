@@ -76,5 +76,7 @@ def test_every_text_is_filled_by_its_own_adapter(tmp_path: Path) -> None:
     models = {None: model(TASK), "legal": model(TASK, seed=1)}
     ours = edgeadapt.pipeline(TorchSession(tmp_path, TASK, tokenizer, models))
     texts = ["hello [MASK]", "our [MASK] is late!"]
-    expected = [pipeline(TASK, models[name], tokenizer)(text) for name, text in zip(["legal", None], texts, strict=True)]
+    expected = [
+        pipeline(TASK, models[name], tokenizer)(text) for name, text in zip(["legal", None], texts, strict=True)
+    ]
     assert_same(ours(texts, adapter=["legal", None]), expected)

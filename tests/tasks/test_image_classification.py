@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import transformers
 from PIL import Image
 
 import edgeadapt
 from edgeadapt.errors import ConfigError, InputError
+from edgeadapt.exporter.preprocess import load_preprocessing
 from edgeadapt.tasks import image_classification
 from tests import tiny
 from tests.tasks.reference import TorchSession, assert_same, model, pipeline
@@ -20,7 +20,10 @@ IMAGES = [Image.fromarray(picture) for picture in image_classification.SAMPLES]
 @pytest.fixture(scope="module", params=[1, 3, 7])
 def pipelines(request: Any, tmp_path_factory: Any) -> tuple[Any, Any]:
     folder = tiny.image_processor(tmp_path_factory.mktemp("bundle"))
-    processor, live = transformers.AutoImageProcessor.from_pretrained(folder), model(TASK, "vit", num_labels=request.param)
+    processor, live = (
+        load_preprocessing(folder),
+        model(TASK, "vit", num_labels=request.param),
+    )
     return edgeadapt.pipeline(TorchSession(folder, TASK, processor, {None: live})), pipeline(TASK, live, processor)
 
 
@@ -47,7 +50,7 @@ def test_paths_arrays_and_images_are_the_same(pipelines: tuple[Any, Any], tmp_pa
 
 
 def test_images_are_read_batch_by_batch(tmp_path: Path) -> None:
-    processor = transformers.AutoImageProcessor.from_pretrained(tiny.image_processor(tmp_path))
+    processor = load_preprocessing(tiny.image_processor(tmp_path))
     session = TorchSession(tmp_path, TASK, processor, {None: model(TASK, "vit")})
     with pytest.raises(InputError, match=r"missing\.png can't be read: No such file"):
         edgeadapt.pipeline(session)([IMAGES[0], IMAGES[1], "missing.png"], batch_size=2)
@@ -55,7 +58,7 @@ def test_images_are_read_batch_by_batch(tmp_path: Path) -> None:
 
 
 def test_every_image_is_scored_by_its_own_adapter(tmp_path: Path) -> None:
-    processor = transformers.AutoImageProcessor.from_pretrained(tiny.image_processor(tmp_path))
+    processor = load_preprocessing(tiny.image_processor(tmp_path))
     models = {None: model(TASK, "vit"), "birds": model(TASK, "vit", seed=1, id2label={0: "owl", 1: "crow", 2: "gull"})}
     ours = edgeadapt.pipeline(TorchSession(tmp_path, TASK, processor, models))
     choices = ["birds", None, "birds"]

@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import doctest
-import importlib
-import pkgutil
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +27,6 @@ ALL: list[Task] = [
 ]
 """Also the type checker's proof that the modules are tasks."""
 
-MODULES = [f"edgeadapt.tasks.{module.name}" for module in pkgutil.iter_modules(tasks.__path__)]
-
 
 def test_the_files_of_the_folder_are_the_tasks() -> None:
     files = {path.stem for path in Path(tasks.__file__).parent.glob("*.py") if not path.stem.startswith("_")}
@@ -43,12 +38,14 @@ def test_a_task_is_found_by_its_name(name: str) -> None:
     task = tasks.get(name)
     assert name == task.NAME
     assert all(axes[0] == "batch" for axes in task.OUTPUTS.values())
-    assert task.LABELS == any("labels" in axes for axes in task.OUTPUTS.values())
+    assert any("labels" in axes for axes in task.OUTPUTS.values()) == task.LABELS
     assert callable(task.postprocess) and callable(task.Pipeline)
 
 
 def test_an_unknown_task_is_refused_by_name() -> None:
-    with pytest.raises(UnsupportedError, match=r"no task 'text-clasification' \(did you mean 'text-classification'\?\)"):
+    with pytest.raises(
+        UnsupportedError, match=r"no task 'text-clasification' \(did you mean 'text-classification'\?\)"
+    ):
         tasks.get("text-clasification")
 
 
@@ -65,7 +62,7 @@ def test_sample_texts_are_of_several_lengths(name: str) -> None:
 
 def test_sample_questions_have_contexts_of_several_lengths() -> None:
     lengths = sorted(len(context.split()) for _, context in question_answering.SAMPLES)
-    assert lengths[0] <= 12 and 90 <= lengths[-1]
+    assert lengths[0] <= 12 and lengths[-1] >= 90
 
 
 def test_sample_masks_become_the_tokenizers() -> None:
@@ -79,8 +76,3 @@ def test_sample_pictures_are_rgb_and_all_different() -> None:
     assert all(picture.dtype == np.uint8 and picture.shape[-1] == 3 for picture in pictures)
     assert len({picture.shape for picture in pictures}) == len(pictures)
     assert all(picture.std() > 20 for picture in pictures)
-
-
-@pytest.mark.parametrize("name", ["edgeadapt.tasks", *MODULES])
-def test_examples_of_docstrings_run(name: str) -> None:
-    assert doctest.testmod(importlib.import_module(name)).failed == 0

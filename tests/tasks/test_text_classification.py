@@ -81,13 +81,15 @@ def test_every_row_is_scored_by_its_own_adapter(tmp_path: Path) -> None:
     tokenizer = word_pieces(tmp_path)
     ours = edgeadapt.pipeline(TorchSession(tmp_path, TASK, tokenizer, models))
     choices = ["intents", None, "urgent", "intents"]
-    expected = [pipeline(TASK, models[name], tokenizer)(text, top_k=None) for name, text in zip(choices, TEXTS, strict=True)]
+    expected = [
+        pipeline(TASK, models[name], tokenizer)(text, top_k=None) for name, text in zip(choices, TEXTS, strict=True)
+    ]
     assert_same(ours(TEXTS, adapter=choices, top_k=None), expected)
     assert_same(ours(TEXTS[0], adapter="urgent"), pipeline(TASK, models["urgent"], tokenizer)(TEXTS[0]))
 
 
 def test_a_head_with_too_few_labels_is_refused(tmp_path: Path) -> None:
     session = TorchSession(tmp_path, TASK, word_pieces(tmp_path), {None: model(TASK, num_labels=3)})
-    session.labels = lambda adapter=None: ("only", "two")  # type: ignore[method-assign, misc, assignment]
+    session.labels = lambda adapter=None: ("only", "two")  # type: ignore[method-assign]
     with pytest.raises(BundleError, match="gives 3 scores and has 2 labels"):
         edgeadapt.pipeline(session)("hello")

@@ -119,6 +119,6 @@ def test_every_text_is_labelled_by_its_own_adapter(tmp_path: Path, strategy: Any
 
 def test_a_head_with_too_few_labels_is_refused(tmp_path: Path) -> None:
     session = TorchSession(tmp_path, TASK, word_pieces(tmp_path), {None: model(TASK, id2label=LABELS)})
-    session.labels = lambda adapter=None: ("O",)  # type: ignore[method-assign, misc, assignment]
+    session.labels = lambda adapter=None: ("O",)  # type: ignore[method-assign]
     with pytest.raises(BundleError, match="gives 6 scores for a token and has 1 labels"):
         edgeadapt.pipeline(session)("hello")

@@ -1,0 +1,86 @@
+"""`edgeadapt run`: inputs through a bundle, one JSON line out for each."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import Literal, TextIO
+
+import click
+
+from edgeadapt.cli import options, rows, terminal
+
+_CHUNK = 64
+"""Rows after which answers are printed, so that a long file shows some before its end."""
+
+_UNWRAPS = frozenset({"question-answering", "fill-mask"})
+"""Tasks that answer a list of one as they answer its item, as transformers does."""
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  edgeadapt run bundle --adapter spam --text "You won a prize, call now"
+  edgeadapt run bundle --text "Play some jazz" --adapter intents --text "I loved it" --adapter reviews
+  edgeadapt run bundle --adapter spam --input texts.jsonl > answers.jsonl
+
+\b
+A line of a file is one of these, each with or without "adapter": a name, null for the base, or a blend:
+  {"text": "I loved it", "adapter": "reviews"}
+  {"text": "It rains.", "text_pair": "The street is wet.", "adapter": {"formal": 0.7, "short": 0.3}}
+  {"question": "Who came?", "context": "Ada came late."}
+  {"image": "cat.jpg"}
+"""
+)
+@click.argument("bundle", type=options.FOLDER)
+@click.option("--text", "texts", multiple=True, help="A text to run. Repeat it for more.")
+@click.option("--image", "images", multiple=True, metavar="FILE", help="An image to run. Repeat it for more.")
+@click.option(
+    "--adapter",
+    "adapters",
+    multiple=True,
+    metavar="NAME",
+    help="The adapter: one for all, or one for each text in their order; none is the base.",
+)
+@click.option(
+    "--input", "file", type=click.File("r", encoding="utf-8"), metavar="FILE", help="JSON Lines to run; - is stdin."
+)
+@click.option("--top-k", type=click.IntRange(min=1), metavar="NUMBER", help="How many answers for each input.")
+@options.provider_option
+@options.debug_option
+def run(
+    bundle: Path,
+    texts: tuple[str, ...],
+    images: tuple[str, ...],
+    adapters: tuple[str, ...],
+    file: TextIO | None,
+    top_k: int | None,
+    provider: Literal["cpu", "cuda", "auto"],
+) -> None:
+    """Run texts or images through BUNDLE, each with an adapter of its own if need be.
+
+    Prints one line of JSON for each input, in their order: what transformers.pipeline returns for the bundle's task.
+    """
+    if [bool(texts), bool(images), file is not None].count(True) != 1:
+        raise click.UsageError("Give --text or --image, once or more, or --input FILE.")
+    with terminal.stages() as progress:
+        progress("loading the bundle")
+        from edgeadapt.runtime import load
+        from edgeadapt.runtime.pipeline import pipeline
+
+        if file is not None:
+            wanted = rows.read(file, file.name, adapters)
+        else:
+            wanted = rows.given("text" if texts else "image", texts or images, adapters)
+        session = load(bundle, provider)
+        rows.check(wanted, session)
+        run_rows = pipeline(session)
+        settings = rows.settings(run_rows, session.manifest.task, top_k)
+        progress("running")
+        remaining = iter(wanted)
+        while chunk := list(islice(remaining, _CHUNK)):
+            answers = run_rows([row.value for row in chunk], adapter=[row.adapter for row in chunk], **settings)
+            if len(chunk) == 1 and session.manifest.task in _UNWRAPS:
+                answers = [answers]
+            for answer in answers:
+                terminal.show_json(answer, indent=None)

@@ -1,0 +1,92 @@
+"""What a terminal shows: tables on standard output; stages that take over a second on standard error."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from edgeadapt.parity import ParityReport
+
+PATIENCE_S = 1.0
+"""How long a stage may take before a line says so, where there is no terminal to turn a spinner on."""
+
+_PLAIN_WIDTH = 250  # of a table in a pipe or file, which has no edge to wrap at
+
+
+@contextmanager
+def stages() -> Iterator[Callable[[str], None]]:
+    """Yields a function that is told each stage as it begins."""
+    if sys.stderr.isatty():
+        from rich.console import Console
+
+        with Console(stderr=True, markup=False, highlight=False).status("starting ...") as status:
+            yield lambda stage: status.update(f"{stage} ...")
+        return
+    timers: list[threading.Timer] = []
+
+    def begin(stage: str) -> None:
+        for timer in timers:
+            timer.cancel()
+        timers[:] = [threading.Timer(PATIENCE_S, click.echo, (f"{stage} ...",), {"err": True})]
+        timers[0].daemon = True
+        timers[0].start()
+
+    try:
+        yield begin
+    finally:
+        for timer in timers:
+            timer.cancel()
+
+
+def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Prints a table; its columns from the second on that hold numbers alone are set to the right."""
+    from rich import box
+    from rich.table import Table
+
+    lines = [tuple(row) for row in rows]
+    table = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, column in enumerate(columns):
+        numeric = index > 0 and all(_is_number(row[index]) for row in lines)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in lines:
+        table.add_row(*row)
+    _console().print(table)
+
+
+def show_reports(title: str, reports: Sequence[ParityReport]) -> None:
+    """Prints parity reports as a table."""
+    from edgeadapt.parity import COLUMNS, table
+
+    show_table(title, COLUMNS, table(reports))
+
+
+def show_json(document: Any, indent: int | None = 2) -> None:
+    """Prints a JSON document; arrays of numpy become lists."""
+    click.echo(json.dumps(document, indent=indent, ensure_ascii=False, default=lambda array: array.tolist()))
+
+
+def say(text: str) -> None:
+    """Prints a line."""
+    click.echo(text)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PLAIN_WIDTH
+    # No markup: names and labels may hold anything, square brackets too.
+    return Console(width=width, markup=False, highlight=False, emoji=False)
+
+
+def _is_number(text: str) -> bool:
+    return text == "-" or text[:1].isdigit()
