@@ -49,18 +49,21 @@ def stages() -> Iterator[Callable[[str], None]]:
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Prints a table; its columns from the second on that hold numbers alone are set to the right."""
+    """Prints a table under a title; columns of numbers are set to the right. Without column names it has no head."""
     from rich import box
     from rich.table import Table
 
     lines = [tuple(row) for row in rows]
-    table = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, show_header=any(columns))
     for index, column in enumerate(columns):
-        numeric = index > 0 and all(_is_number(row[index]) for row in lines)
+        numeric = index > 0 and any(columns) and all(_is_number(row[index]) for row in lines)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in lines:
         table.add_row(*row)
-    _console().print(table)
+    console = _console()
+    console.print(title, style="bold")
+    console.print(table)
+    console.print()
 
 
 def show_reports(title: str, reports: Sequence[ParityReport]) -> None:

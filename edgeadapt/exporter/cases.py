@@ -46,8 +46,8 @@ def case(base: Base, preprocessor: Any | None) -> Case:
         UnsupportedError: The model takes inputs that no task knows how to make.
     """
     task = tasks.get(base.task)
-    if task.INPUT == "image":
-        return _images(base, task, preprocessor)
+    if base.model.main_input_name == "pixel_values":
+        return _images(base, preprocessor)
     names = _text_inputs(base)
     axes: dict[str, tuple[str, ...]] = dict.fromkeys(names, ("batch", "sequence"))
     if preprocessor is None:
@@ -93,13 +93,13 @@ def _random_tokens(base: Base, names: list[str]) -> dict[str, Array]:
     return {name: arrays[name] for name in names}
 
 
-def _images(base: Base, task: Task, processor: Any | None) -> Case:
-    """Returns the task's sample images as the processor prepares them, or noise of the model's size."""
+def _images(base: Base, processor: Any | None) -> Case:
+    """Returns sample images as the processor prepares them, or noise of the model's size."""
     config = base.model.config
     if processor is not None:
         from PIL import Image
 
-        images = [Image.fromarray(np.asarray(sample)) for sample in task.SAMPLES]
+        images = [Image.fromarray(np.asarray(sample)) for sample in tasks.get("image-classification").SAMPLES]
         pixels = np.asarray(processor(images=images, return_tensors="np")["pixel_values"], np.float32)
     else:
         size = config.image_size

@@ -110,15 +110,16 @@ class Session:
         batch = check_inputs(inputs, self.manifest.inputs)
         rows = chosen_rows(adapter, self._adapters, slots, batch)
         if len(rows) == 1:
-            return dict(self._run(inputs, self._filling(rows)))
-        arrays = {row: self._filling((row,)).arrays for row in dict.fromkeys(rows)}
-        counts = [label_count(arrays[row], slots) for row in rows]
-        groups = passes([arrays[row] for row in rows], slots)
+            return dict(self._run(inputs, self._filling(rows[0])))
+        # Once for each kind of row: rows are told apart by the identity of their arrays.
+        fillings = {row: self._filling(row) for row in dict.fromkeys(rows)}
+        counts = [label_count(fillings[row].arrays, slots) for row in rows]
+        groups = passes([fillings[row].arrays for row in rows], slots)
         parts = []
         for group in groups:
             members = tuple(rows[index] for index in group)
             own = inputs if len(groups) == 1 else taken(inputs, group, self.manifest.inputs)
-            parts.append(self._run(own, self._filling(members[:1] if len(set(members)) == 1 else members)))
+            parts.append(self._run(own, self._stack(members, fillings)))
         return together(parts, groups, counts, self.manifest.outputs)
 
     def run_slots(self, inputs: Mapping[str, Array], arrays: Mapping[str, Array]) -> dict[str, Array]:
@@ -176,25 +177,27 @@ class Session:
             self._adapters = {key: adapter for key, adapter in self._adapters.items() if adapter is not gone}
         self._stacks.clear()
 
-    def _filling(self, rows: tuple[Row, ...]) -> Filling:
-        """Returns what to feed for these rows: an adapter's own, or a blend or stack, kept from earlier or made now."""
-        if len(rows) > 1:
-            return self._stacks.get(rows, lambda: self._stack(rows))
-        (row,) = rows
-        if len(row) == 1 and row[0][1] == 1.0:
-            return row[0][0].filling
-        return self._stacks.get(rows, lambda: self._blend(row))
+    def _filling(self, row: Row) -> Filling:
+        """Returns what to feed for one row: an adapter's own, or a blend, kept from earlier or made now."""
+        first, weight = row[0]
+        if len(row) == 1 and weight == 1.0:
+            return first.filling
+        # Over the first part's, whose other slots hold what all parts leave: neutrals.
+        return self._stacks.get((row,), lambda: first.filling.replaced(blended(row, self.manifest.slots), self._device))
 
-    def _blend(self, row: Row) -> Filling:
-        """Returns the blend's arrays over the first part's, whose other slots hold what all parts leave: neutrals."""
-        return row[0][0].filling.replaced(blended(row, self.manifest.slots), self._device)
+    def _stack(self, rows: tuple[Row, ...], fillings: Mapping[Row, Filling]) -> Filling:
+        """Returns what to feed for rows that share a run, kept from earlier or made now."""
+        first = fillings[rows[0]]
+        if len(set(rows)) == 1:
+            return first
 
-    def _stack(self, rows: tuple[Row, ...]) -> Filling:
-        arrays = [self._filling((row,)).arrays for row in rows]
-        first = self._filling(rows[:1])
-        stacks = stacked(arrays, self.manifest.slots)
-        # What all rows share is on the device already.
-        return first.replaced({k: v for k, v in stacks.items() if v is not first.arrays[k]}, self._device)
+        def make() -> Filling:
+            stacks = stacked([fillings[row].arrays for row in rows], self.manifest.slots)
+            # What all rows share is on the device already.
+            own = {name: array for name, array in stacks.items() if array is not first.arrays[name]}
+            return first.replaced(own, self._device)
+
+        return self._stacks.get(rows, make)
 
     def _run(self, inputs: Mapping[str, Array], filling: Filling) -> dict[str, Array]:
         feeds = {name: _HOST.value(array) for name, array in inputs.items()}

