@@ -52,7 +52,7 @@ def demo(base: Path) -> None:
     terminal.show_table("one batch, one model, an adapter for each row", ("text", "adapter", "label", "score"), rows)
     terminal.show_reports("parity with PyTorch", [*exported.reports, replace(folded, name="spam, folded")])
     terminal.say(f"wrote {BUNDLE.relative_to(ROOT)} ({_megabytes(BUNDLE)} MB) and {FOLDED.relative_to(ROOT)}")
-    terminal.say(f'go on with: edgeadapt run {BUNDLE.relative_to(ROOT)} --adapter spam --text "..."')
+    terminal.say(f'go on with: .venv/bin/edgeadapt run {BUNDLE.relative_to(ROOT)} --adapter spam --text "..."')
 
 
 def _clear() -> None:

@@ -44,3 +44,12 @@ def tiny_bundle(tiny_base: Path, tiny_adapters: dict[str, Path], tmp_path_factor
 
     sources = {name: AdapterSource(folder, TINY_LABELS.get(name)) for name, folder in tiny_adapters.items()}
     return export(tiny_base, sources, tmp_path_factory.mktemp("tiny-bundle") / "bundle").path
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """The folder of the real all-MiniLM-L6-v2, which `make` gets; the test is skipped where it is not."""
+    folder = Path(__file__).resolve().parents[1] / ".models" / "all-MiniLM-L6-v2"
+    if not (folder / "config.json").is_file():
+        pytest.skip("no .models/all-MiniLM-L6-v2: `make test` gets it")
+    return folder

@@ -15,10 +15,14 @@ if TYPE_CHECKING:
 
 Choice: TypeAlias = str | Mapping[str, float] | None
 
-SHAPES = (("text",), ("text", "text_pair"), ("question", "context"), ("image",))
-"""The keys that an input may have, beside `adapter`."""
+SHAPES_OF_INPUT: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "text": (("text",), ("text", "text_pair")),
+    "text_pair": (("question", "context"),),
+    "image": (("image",),),
+}
+"""The keys that a row of each kind of input may have, beside `adapter`."""
 
-_SHAPE_OF_INPUT = {"image": ("image",), "text_pair": ("question", "context")}
+SHAPES = tuple(shape for shapes in SHAPES_OF_INPUT.values() for shape in shapes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +100,8 @@ def check(rows: Sequence[Row], session: Session) -> None:
 
     task = tasks.get(session.manifest.task)
     takes_images = any(tensor.name == "pixel_values" for tensor in session.manifest.inputs)
-    fits = {_SHAPE_OF_INPUT.get("image" if takes_images else task.INPUT, ("text",))}
-    fits |= {("text", "text_pair")} if task.NAME == "text-classification" else set()
-    taken = " or ".join(" and ".join(keys) for keys in sorted(fits))
+    fits = SHAPES_OF_INPUT["image" if takes_images else task.INPUT]
+    taken = " or ".join(" and ".join(keys) for keys in fits)
     problems = [
         f"{row.place}: got {' and '.join(row.keys)}, and {task.NAME} takes {taken}"
         for row in rows

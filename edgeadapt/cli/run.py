@@ -13,9 +13,6 @@ from edgeadapt.cli import options, rows, terminal
 _CHUNK = 64
 """Rows after which answers are printed, so that a long file shows some before its end."""
 
-_UNWRAPS = frozenset({"question-answering", "fill-mask"})
-"""Tasks that answer a list of one as they answer its item, as transformers does."""
-
 
 @click.command(
     epilog="""\b
@@ -79,8 +76,8 @@ def run(
         progress("running")
         remaining = iter(wanted)
         while chunk := list(islice(remaining, _CHUNK)):
-            answers = run_rows([row.value for row in chunk], adapter=[row.adapter for row in chunk], **settings)
-            if len(chunk) == 1 and session.manifest.task in _UNWRAPS:
-                answers = [answers]
-            for answer in answers:
+            # Some tasks answer a list of one as they answer its item, as transformers does; none does so with two.
+            asked = chunk if len(chunk) > 1 else chunk * 2
+            answers = run_rows([row.value for row in asked], adapter=[row.adapter for row in asked], **settings)
+            for answer in answers[: len(chunk)]:
                 terminal.show_json(answer, indent=None)

@@ -82,8 +82,8 @@ def _arrays(folder: Path, record: AdapterRecord) -> Mapping[str, Array]:
     if WEIGHTS not in record.files:
         return {}
     try:
-        values = ort.AdapterFormat.read_adapter(str(folder / WEIGHTS)).get_parameters()
-        # Copied, since the values are views of the file.
-        return {name: np.array(value.numpy(), order="C") for name, value in values.items()}
+        # The values are views of the file, which older versions let go with `file`: held here until all are copied.
+        file = ort.AdapterFormat.read_adapter(str(folder / WEIGHTS))
+        return {name: np.array(value.numpy(), order="C") for name, value in file.get_parameters().items()}
     except Exception as error:  # ONNX Runtime's exceptions have no root of their own
         raise BundleError(f"ONNX Runtime can't read {folder / WEIGHTS}: {error}\nConvert the adapter again.") from error

@@ -1,0 +1,46 @@
+"""What the figures were measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+
+def facts() -> dict[str, Any]:
+    """Returns processor, cores, memory, load, versions and date; call it before measuring, as measuring is a load."""
+    return {
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "memory_gb": _memory_gb(),
+        "load_before": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("onnxruntime", "numpy", "edgeadapt")},
+        "date": datetime.now(timezone.utc).date().isoformat(),
+    }
+
+
+def _cpu() -> str:
+    """Returns the processor's name; where a virtual machine hides it, with its family and model."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor() or "unknown"
+    entries = dict(
+        (key.strip(), value.strip()) for key, _, value in (line.partition(":") for line in text.splitlines()) if key
+    )
+    name = entries.get("model name", platform.processor() or "unknown")
+    if "cpu family" in entries and "model" in entries:
+        name += f" (family {entries['cpu family']}, model {entries['model']})"
+    return name
+
+
+def _memory_gb() -> float | None:
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (AttributeError, ValueError, OSError):
+        return None

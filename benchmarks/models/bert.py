@@ -1,0 +1,108 @@
+"""A bundle of BERT-base's size with a hundred adapters, and one of them folded. The weights are random, with a seed.
+
+How long a run takes depends on the shapes of the weights and not on their values.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.models.stamp import made
+from benchmarks.settings import CACHE
+
+FOLDER = CACHE / "bench-bert-base"
+RANK, TARGETS, LABELS = 8, ("query", "value"), 2
+VOCABULARY = 30522
+SEED = 20240229
+ADAPTERS = tuple(f"a{number:03}" for number in range(100))
+"""The first was exported with PEFT, the others are it with other numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bert:
+    """Where the models lie.
+
+    Attributes:
+        bundle: The bundle, with `base.onnx` and all adapters in it.
+        folded: The base with the first adapter folded into it.
+    """
+
+    bundle: Path
+    folded: Path
+
+
+def prepared() -> Bert:
+    """Returns the models, made first where they are missing or out of date."""
+    folder = made(FOLDER, [Path(__file__)], _make)
+    return Bert(folder / "bundle", folder / "folded.onnx")
+
+
+def inputs(rows: int, length: int = 128) -> dict[str, NDArray[np.int64]]:
+    """Returns random tokens without padding, `(rows, length)`."""
+    ids = np.random.default_rng(SEED).integers(1000, VOCABULARY, (rows, length))
+    return {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+
+
+def _make(folder: Path) -> None:
+    import edgeadapt
+    from edgeadapt.exporter.merging import merge
+
+    bundle = folder / "bundle"
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        base, adapter = _checkpoints(Path(scratch))
+        edgeadapt.export(
+            base,
+            {ADAPTERS[0]: adapter},
+            bundle,
+            task="text-classification",
+            progress=lambda stage: print(f"  BERT-base: {stage}", flush=True),
+        )
+    merge(bundle, [ADAPTERS[0]], folder / "folded.onnx", mode="fold")
+    print(f"  BERT-base: writing {len(ADAPTERS) - 1} more adapters", flush=True)
+    generator = np.random.default_rng(SEED)
+    for name in ADAPTERS[1:]:
+        _sibling(bundle, name, generator)
+
+
+def _checkpoints(folder: Path) -> tuple[Path, Path]:
+    """Writes a base with a head of its own and a LoRA as PEFT saves it, and returns their folders."""
+    import peft
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification
+
+    torch.manual_seed(SEED)
+    model = BertForSequenceClassification(BertConfig(num_labels=LABELS))  # its defaults are BERT-base's sizes
+    model.save_pretrained(folder / "base")
+    settings = peft.LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules=list(TARGETS), task_type="SEQ_CLS")
+    wrapped = peft.get_peft_model(model, settings)
+    with torch.no_grad():
+        for name, parameter in wrapped.named_parameters():
+            if parameter.requires_grad and "lora_A" not in name:
+                parameter.copy_(torch.randn_like(parameter) * 0.05)  # PEFT starts lora_B at zero
+    wrapped.save_pretrained(str(folder / "adapter"))
+    return folder / "base", folder / "adapter"
+
+
+def _sibling(bundle: Path, name: str, generator: np.random.Generator) -> None:
+    """Writes an adapter of the first one's shapes with numbers of its own, and without a proof, as it has no PyTorch."""
+    import onnxruntime
+
+    from edgeadapt import bundle as bundles
+    from edgeadapt.exporter import assemble
+
+    first, home = (bundle / bundles.ADAPTERS / each for each in (ADAPTERS[0], name))
+    values = onnxruntime.AdapterFormat.read_adapter(str(first / assemble.WEIGHTS)).get_parameters()
+    arrays: Mapping[str, NDArray[np.float32]] = {
+        slot: generator.normal(0, 0.05, value.shape()).astype(np.float32) for slot, value in values.items()
+    }
+    home.mkdir()
+    assemble.write_weights(home / assemble.WEIGHTS, arrays)
+    files = bundles.record_files(home, [assemble.WEIGHTS])
+    record = bundles.read_adapter(first)
+    bundles.write_adapter(home, replace(record, name=name, source={"kind": "random"}, parity=None, files=files))

@@ -1,0 +1,45 @@
+"""Tells whether a folder that was made earlier is what would be made now."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterable
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks.settings import ROOT
+
+# What decides the files of a bundle; the runtime and the command line only read them.
+_CODE = ("adapter.py", "parity.py", "bundle", "exporter", "graph", "methods", "tasks")
+_PACKAGES = ("torch", "transformers", "peft", "optimum", "onnx-ir", "onnxscript", "onnxruntime")
+_STAMP = "made-from.sha256"
+
+
+def made(folder: Path, sources: Iterable[Path], make: Callable[[Path], None]) -> Path:
+    """Returns `folder`, in which `make` has put what it makes from `sources` with the code and packages of now.
+
+    Args:
+        folder: Removed and made again where it is out of date, or was left half-made.
+        sources: Files and folders that decide the content, besides edgeadapt's code.
+        make: Is given the folder, empty.
+    """
+    stamp = _digest([*(ROOT / "edgeadapt" / name for name in _CODE), *sources])
+    path = folder / _STAMP
+    if path.is_file() and path.read_text(encoding="utf-8") == stamp:
+        return folder
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    make(folder)
+    path.write_text(stamp, encoding="utf-8")
+    return folder
+
+
+def _digest(sources: Iterable[Path]) -> str:
+    digest = hashlib.sha256("\n".join(f"{name} {version(name)}" for name in _PACKAGES).encode())
+    for source in sources:
+        for path in sorted(source.rglob("*")) if source.is_dir() else [source]:
+            if path.is_file() and "__pycache__" not in path.parts:
+                digest.update(f"\n{path.relative_to(source.parent).as_posix()}\n".encode())
+                digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Tests on the real all-MiniLM-L6-v2, which `make test` fetches; marked `real`."""

@@ -1,0 +1,27 @@
+"""The real base and the bundle of the three example adapters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MINILM = ROOT / ".models" / "all-MiniLM-L6-v2"
+ADAPTERS = {name: ROOT / "examples" / "adapters" / name for name in ("spam", "intents", "reviews")}
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """The folder of all-MiniLM-L6-v2."""
+    if not (MINILM / "config.json").is_file():
+        pytest.skip(f"{MINILM.relative_to(ROOT)} is not there: `make test` fetches it")
+    return MINILM
+
+
+@pytest.fixture(scope="session")
+def minilm_bundle(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """all-MiniLM-L6-v2 with the three example adapters. Read-only."""
+    from edgeadapt.exporter.pipeline import export
+
+    return export(minilm, ADAPTERS, tmp_path_factory.mktemp("minilm") / "demo-bundle").path
