@@ -30,9 +30,8 @@ def _cpu() -> str:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return platform.processor() or "unknown"
-    entries = dict(
-        (key.strip(), value.strip()) for key, _, value in (line.partition(":") for line in text.splitlines()) if key
-    )
+    lines = (line.partition(":") for line in text.splitlines())
+    entries = {key.strip(): value.strip() for key, _, value in lines}
     name = entries.get("model name", platform.processor() or "unknown")
     if "cpu family" in entries and "model" in entries:
         name += f" (family {entries['cpu family']}, model {entries['model']})"

@@ -17,7 +17,7 @@ from benchmarks.models.stamp import made
 from benchmarks.settings import CACHE
 
 FOLDER = CACHE / "bench-bert-base"
-RANK, TARGETS, LABELS = 8, ("query", "value"), 2
+RANK, TARGETS = 8, ("query", "value")
 VOCABULARY = 30522
 SEED = 20240229
 ADAPTERS = tuple(f"a{number:03}" for number in range(100))
@@ -51,11 +51,13 @@ def inputs(rows: int, length: int = 128) -> dict[str, NDArray[np.int64]]:
 
 def _make(folder: Path) -> None:
     import edgeadapt
+    from edgeadapt.exporter.base import quiet
     from edgeadapt.exporter.merging import merge
 
     bundle = folder / "bundle"
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        base, adapter = _checkpoints(Path(scratch))
+        with quiet():
+            base, adapter = _checkpoints(Path(scratch))
         edgeadapt.export(
             base,
             {ADAPTERS[0]: adapter},
@@ -77,7 +79,11 @@ def _checkpoints(folder: Path) -> tuple[Path, Path]:
     from transformers import BertConfig, BertForSequenceClassification
 
     torch.manual_seed(SEED)
-    model = BertForSequenceClassification(BertConfig(num_labels=LABELS))  # its defaults are BERT-base's sizes
+    model = BertForSequenceClassification(BertConfig())  # its defaults are BERT-base's sizes, and two labels
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter.add_(torch.randn_like(parameter) * 0.02)  # fresh biases are all equal, trained ones are not
     model.save_pretrained(folder / "base")
     settings = peft.LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules=list(TARGETS), task_type="SEQ_CLS")
     wrapped = peft.get_peft_model(model, settings)
@@ -90,7 +96,7 @@ def _checkpoints(folder: Path) -> tuple[Path, Path]:
 
 
 def _sibling(bundle: Path, name: str, generator: np.random.Generator) -> None:
-    """Writes an adapter of the first one's shapes with numbers of its own, and without a proof, as it has no PyTorch."""
+    """Writes an adapter of the first one's shapes with numbers of its own; PyTorch never ran it, so it has no parity."""
     import onnxruntime
 
     from edgeadapt import bundle as bundles

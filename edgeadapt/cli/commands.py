@@ -60,6 +60,7 @@ def _fail(ctx: click.Context, message: str) -> NoReturn:
 
 
 @click.group(
+    "edgeadapt",
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="""\b

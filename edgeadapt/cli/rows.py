@@ -153,7 +153,7 @@ def _row(place: str, document: Any, default: Choice) -> Row:
     keys = next((keys for keys in SHAPES if set(keys) == set(fields)), None)
     if keys is None:
         known = [key for shape in SHAPES for key in shape] + ["adapter"]
-        hints = [f"{key}{nearest(key, known)}" for key in fields]
+        hints = [key if key in known else f"{key}{nearest(key, known)}" for key in fields]
         raise ValueError(f"got the keys {listed(hints)}")
     wrong = [key for key in keys if not isinstance(fields[key], str)]
     if wrong:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -41,24 +42,33 @@ def bind(checkpoint: Checkpoint, wirings: Wirings, base: BaseWeight, labels: tup
         UnsupportedError: The checkpoint's method is not one that edgeadapt can do exactly.
     """
     method = checkpoints.method(checkpoint)
-    names = {plain_name(name): tensor for name, tensor in checkpoint.tensors.items() if REPLACED not in name}
     problems: list[str] = []
+    names = _plain_names(checkpoint, problems)
     resolved = _Resolver(wirings, problems)
     parts: dict[tuple[str, str], dict[str, Array]] = {}
     changed = {name: tensor for name, tensor in names.items() if lora.claims(name)}
-    for module, params in lora.read(checkpoint.config, changed).items():
+    modules: dict[str, str] = {}
+    for module, params in _pairs(checkpoint.config, changed, problems).items():
         site = resolved.site(module)
-        if site is not None:
-            delta = params.pop("bias_delta", None)
-            parts[site, method] = params
-            if delta is not None:
-                parts[site, "bias"] = {"bias_delta": delta}
+        if site is None:
+            continue
+        modules[module] = site
+        if (site, method) in parts:
+            problems.append(f"{module}: {site} has a LoRA under another name already")
+        _check_selected(checkpoint.config, module, params, problems)
+        delta = params.pop("bias_delta", None)
+        parts[site, method] = params
+        if delta is not None:
+            parts[site, "bias"] = {"bias_delta": delta}
     whole: dict[str, dict[str, Array]] = {}
     for name, tensor in names.items():
         if name not in changed and (owner := resolved.parameter(name)) is not None:
-            whole.setdefault(owner[0], {})[owner[1]] = tensor
+            twin = whole.setdefault(owner[0], {}).setdefault(owner[1], tensor)
+            if not np.array_equal(twin, tensor):
+                problems.append(f"{name}: {'.'.join(owner)} has other values under another name")
     for site, roles in whole.items():
         _bind_whole(wirings, wirings.sites[site], roles, base, parts, problems)
+    _check_complete(checkpoint.config, wirings, names, modules, problems)
     _check_shapes(wirings, parts, problems)
     _check_open(wirings, parts, problems)
     if problems:
@@ -86,7 +96,33 @@ def plain_name(name: str) -> str:
     name = name.removeprefix(WRAPPER)
     for inner in (".base_layer.", ".modules_to_save.default.", ".modules_to_save."):
         name = name.replace(inner, ".")
-    return name.replace(".lora_A.default.", ".lora_A.").replace(".lora_B.default.", ".lora_B.")
+    return re.sub(r"\.(lora_(?:embedding_)?[AB])\.default(?=\.|$)", r".\1", name)
+
+
+def _plain_names(checkpoint: Checkpoint, problems: list[str]) -> dict[str, Array]:
+    names: dict[str, Array] = {}
+    for name, tensor in checkpoint.tensors.items():
+        plain = plain_name(name)
+        if REPLACED in name:
+            continue
+        if plain in names:
+            problems.append(f"{name}: a second tensor for {plain}")
+        names[plain] = tensor
+    return names
+
+
+def _pairs(config: Mapping[str, Any], tensors: Mapping[str, Array], problems: list[str]) -> dict[str, dict[str, Array]]:
+    """Returns what `lora.read` makes of every module, each read alone: a broken pair hides no other problem."""
+    own: dict[str, dict[str, Array]] = {}
+    for name, tensor in tensors.items():
+        own.setdefault(lora.split(name)[0], {})[name] = tensor
+    found: dict[str, dict[str, Array]] = {}
+    for each in own.values():
+        try:
+            found |= lora.read(config, each)
+        except BindingError as error:
+            problems += [line.strip() for line in str(error).splitlines()[1:-1]]  # between headline and remedy
+    return found
 
 
 class _Resolver:
@@ -146,6 +182,9 @@ def _bind_whole(
     if weight is not None and site.kind == "linear" and wiring.layout == "out_in" and weight.ndim == 2:
         weight = weight.T
     bias = roles.get("bias")
+    if weight is not None and (site.name, "lora") in parts and wiring.open:
+        problems.append(f"{site.name}: has a LoRA, and is trained whole: expected one of them")
+        return
     if wiring.open:
         biased = wirings.parameters.get(f"{site.name}.bias") == (site.name, "bias")
         if weight is None or (biased and bias is None):
@@ -177,6 +216,67 @@ def _whole(kind: str, weight: Array, bias: Array | None, width: int) -> dict[str
         return {"weight": first}
     second = np.zeros((1, 1, width), np.float32) if bias is None else np.asarray(bias, np.float32).reshape(1, 1, -1)
     return {"weight": first.reshape(1, 1, -1) if kind == "layer_norm" else first, "bias": second}
+
+
+def _check_selected(config: Mapping[str, Any], module: str, params: Params, problems: list[str]) -> None:
+    """Refuses a pair that PEFT wouldn't load, because the configuration leaves it out or gives it another rank."""
+    if checkpoints.targets(config, module) is False:
+        problems.append(f"{module}: has a LoRA, but the configuration's target_modules leave it out")
+    rank, expected = next(iter(params.values())).shape[-1], lora.rank_of(config, module)
+    if rank != expected:
+        problems.append(f"{module}: has a LoRA of rank {rank}, but the configuration says {expected}")
+
+
+def _check_complete(
+    config: Mapping[str, Any],
+    wirings: Wirings,
+    names: Mapping[str, Array],
+    modules: Mapping[str, str],
+    problems: list[str],
+) -> None:
+    """Refuses a checkpoint without the tensors of a module that its configuration selects.
+
+    PEFT loads such a checkpoint with a warning, and leaves the module as the base has it.
+
+    Args:
+        config: The checkpoint's configuration.
+        wirings: The sites of the base.
+        names: Its tensors by plain name.
+        modules: Its LoRA modules, by the name they have in the checkpoint, with their sites.
+        problems: What is wrong is added here.
+    """
+    for site, wiring in wirings.sites.items():
+        name = _as_trained(site, wirings, modules)
+        if name is None or not wiring.calls or f"{name}.weight" in names:
+            continue
+        if checkpoints.saves(config, name):
+            problems.append(f"{name}: got no weight, but the configuration's modules_to_save name it")
+        elif (
+            wiring.site.kind != "layer_norm"
+            and checkpoints.targets(config, name)
+            and not any(tensor.startswith(f"{name}.lora_") for tensor in names)
+        ):
+            problems.append(f"{name}: got no LoRA, but the configuration's target_modules select it")
+
+
+def _as_trained(site: str, wirings: Wirings, modules: Mapping[str, str]) -> str | None:
+    """Returns the name that a site had in the model the adapter was trained in, as far as its LoRA modules tell.
+
+    Cases:
+        1. The same name.
+        2. The adapter was trained without a head: the prefix is missing, and sites outside of it weren't there.
+        3. The base has no head: the prefix was there.
+        4. transformers has renamed the modules since: not known.
+    """
+    prefix = f"{wirings.prefix}."
+    for module, known in modules.items():
+        if module == known:
+            return site
+        if known == prefix + module:
+            return site.removeprefix(prefix) if site.startswith(prefix) else None
+        if module == prefix + known:
+            return prefix + site
+    return None
 
 
 def _check_shapes(wirings: Wirings, parts: Mapping[tuple[str, str], Params], problems: list[str]) -> None:

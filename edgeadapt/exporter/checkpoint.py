@@ -6,10 +6,11 @@ A pickle is read only with permission, by a process of its own that writes safet
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -183,6 +184,46 @@ def method(checkpoint: Checkpoint) -> str:
     if problems:
         raise UnsupportedError.collect(f"{checkpoint.folder} is a LoRA that can't be done exactly:", problems)
     return "lora"
+
+
+def targets(config: Mapping[str, Any], module: str) -> bool | None:
+    """Tells whether a configuration puts a LoRA on a module; None where its words alone don't tell.
+
+    Source: `peft.tuners.tuners_utils.check_target_module_exists`.
+
+    Example:
+        >>> targets({"target_modules": ["query"]}, "encoder.layer.0.query"), targets({"target_modules": ["ery"]}, "query")
+        (True, False)
+    """
+    wanted = config.get("target_modules")
+    if not wanted or (isinstance(wanted, str) and wanted.lower() == "all-linear"):
+        return None
+    if _is_among(config.get("exclude_modules") or (), module) or saves(config, module):
+        return False
+    if isinstance(wanted, str) or not _is_among(wanted, module):
+        return _is_among(wanted, module)
+    layers = config.get("layers_to_transform")
+    if layers is None or layers == []:
+        return True
+    patterns = config.get("layers_pattern") or r"[^.]*"
+    found = (
+        re.match(rf"(?:^|.*?\.){pattern}\.(\d+)\.", module)
+        for pattern in ([patterns] if isinstance(patterns, str) else patterns)
+    )
+    number = next((int(match.group(1)) for match in found if match), None)
+    return number in (layers if isinstance(layers, list) else [layers])
+
+
+def saves(config: Mapping[str, Any], module: str) -> bool:
+    """Tells whether a configuration trains a module whole, by itself or with one that it is part of."""
+    return any(re.match(rf"(^|.*\.){name}($|\..*)", module) for name in config.get("modules_to_save") or ())
+
+
+def _is_among(wanted: str | Sequence[str], module: str) -> bool:
+    """Tells whether a regular expression matches a module's path, or one of some names ends it."""
+    if isinstance(wanted, str):
+        return re.fullmatch(wanted, module) is not None
+    return any(module == name or module.endswith(f".{name}") for name in wanted)
 
 
 KEEPS_BASE = {"gaussian", "eva", "orthogonal", "true", "false"}

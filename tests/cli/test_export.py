@@ -58,7 +58,7 @@ def test_a_recipe_becomes_a_bundle(
         (["base", "-o", "out", "--adapter", "a=x", "--adapter", "a=y"], "'a' is given twice"),
         (["base", "-o", "out", "--adapter", "a=x", "--labels", "b=c,d"], "--labels for b"),
         (["base", "-o", "out", "--max-abs", "0"], "--max-abs"),
-        (["--config", "recipe.yaml", "base"], "leave out 'BASE'"),
+        (["--config", "recipe.yaml", "base"], "leave out '[BASE]'"),
         (["--config", "recipe.yaml", "--allow-pickle"], "leave out '--allow-pickle'"),
         (["--config", "recipe.yaml", "-o", "out", "--task", "fill-mask"], "leave out '--task', '-o' / '--output'"),
         (["--config", "no-such.yaml"], "no-such.yaml can't be read: No such file or directory"),

@@ -17,7 +17,7 @@ def spoil(home: Path, **arrays: np.ndarray) -> None:
     """Puts arrays of its own into an adapter's parity case, and the sha256 that goes with them into its record."""
     with np.load(home / "parity.npz") as case:
         stored = dict(case)
-    np.savez(home / "parity.npz", **{**stored, **{name.replace("__", "/"): array for name, array in arrays.items()}})  # type: ignore[arg-type]
+    np.savez(home / "parity.npz", **{**stored, **{name.replace("__", "/"): array for name, array in arrays.items()}})
     record = read_adapter(home)
     write_adapter(home, replace(record, files={**record.files, **record_files(home, ("parity.npz",))}))
 

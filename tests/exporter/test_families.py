@@ -1,4 +1,4 @@
-"""Every architecture and task: two adapters on all linear layers, single, in mixed rows and folded, against live PEFT."""
+"""Every architecture and task: two adapters on all linear layers, alone, mixed and folded, against live PEFT."""
 
 from __future__ import annotations
 

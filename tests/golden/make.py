@@ -1,19 +1,20 @@
 """Writes the golden bundle. Run once for each format version; a bundle that is there is never written again.
 
-    python -m tests.golden.make
+python -m tests.golden.make
 """
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from edgeadapt.bundle import FORMAT
 from edgeadapt.exporter.pipeline import AdapterSource, export
 from tests import tiny
 
 HERE = Path(__file__).parent
-SMALL = {
+SMALL: dict[str, Any] = {
     "hidden_size": 8,
     "num_hidden_layers": 1,
     "num_attention_heads": 2,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -34,7 +35,7 @@ class Two(nn.Module):
         return result
 
 
-def peft_model(**options: object) -> tuple[nn.Module, dict[str, np.ndarray]]:
+def peft_model(**options: Any) -> tuple[nn.Module, dict[str, np.ndarray]]:
     """Returns a PEFT model on `Two` whose LoRA is random throughout, and its tensors as PEFT saves them."""
     import peft
 
@@ -70,7 +71,7 @@ def test_a_subgraph_alone_is_the_peft_layers(rslora: bool, tmp_path: Path) -> No
     onnx.checker.check_model(path, full_check=True)
 
     caught: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
-    inner = model.base_model.model
+    inner: Any = model.get_submodule("base_model.model")
     for name in ("table", "first", "second"):
         layer = getattr(inner, name)
         layer.register_forward_hook(
@@ -78,7 +79,7 @@ def test_a_subgraph_alone_is_the_peft_layers(rslora: bool, tmp_path: Path) -> No
         )
     ids = torch.randint(0, 11, (ROWS, LENGTH))
     model.eval()(ids)
-    feeds = {}
+    feeds: dict[str, np.ndarray] = {}
     for name, (x, _) in caught.items():
         plain = getattr(inner, name).base_layer(x).detach()
         feeds |= {f"{name}/x": x.numpy(), f"{name}/y": plain.numpy()}

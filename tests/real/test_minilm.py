@@ -28,6 +28,13 @@ TEXTS = (
     "The zip broke after a week and support never answered any of my three mails about it.",
     "Great value, would buy again!",
 )
+WITHOUT_TORCH = """
+import sys
+from pathlib import Path
+from edgeadapt.exporter.adding import add
+add(Path(sys.argv[1]), Path(sys.argv[2]), "again")
+assert "torch" not in sys.modules
+"""
 LABELS = {"spam": 2, "intents": 7, "reviews": 2}
 
 
@@ -36,7 +43,8 @@ def batch(minilm: Path) -> dict[str, np.ndarray]:
     import transformers
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(minilm)
-    return {name: array.astype(np.int64) for name, array in tokenizer(list(TEXTS), padding=True, return_tensors="np").items()}
+    encoded = tokenizer(list(TEXTS), padding=True, return_tensors="np")
+    return {name: array.astype(np.int64) for name, array in encoded.items()}
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +64,9 @@ def live(minilm: Path) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("name", sorted(ADAPTERS))
-def test_an_adapter_says_what_peft_says(name: str, minilm: Path, minilm_bundle: Path, live: dict[str, np.ndarray]) -> None:
+def test_an_adapter_says_what_peft_says(
+    name: str, minilm: Path, minilm_bundle: Path, live: dict[str, np.ndarray]
+) -> None:
     got = edgeadapt.load(minilm_bundle).run(batch(minilm), adapter=name)["logits"]
 
     assert np.abs(np.asarray(got) - live[name]).max() <= MAX_ERROR
@@ -109,5 +119,4 @@ def test_an_adapter_is_taken_out_and_added_again_without_pytorch(
     assert report.max_abs_error <= MAX_ERROR < 1 < report.effect
     got = edgeadapt.load(bundle).run(batch(minilm), adapter="reviews")["logits"]
     assert np.abs(np.asarray(got) - live["reviews"]).max() <= MAX_ERROR
-    script = f"from edgeadapt.exporter.adding import add; from pathlib import Path; import sys\nadd(Path({str(bundle)!r}), Path({str(ADAPTERS['spam'])!r}), 'again')\nassert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", script], check=True)
+    subprocess.run([sys.executable, "-c", WITHOUT_TORCH, bundle, ADAPTERS["spam"]], check=True)

@@ -1,0 +1,43 @@
+"""What it costs when every row of a batch has an adapter of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from benchmarks.models import bert
+from benchmarks.results import Figure
+from benchmarks.sessions import call, switchable
+from benchmarks.settings import LONG_RUNS, Settings
+from benchmarks.timing import paired
+
+TITLE = "Eight adapters in one batch against one"
+HOW = (
+    "`edgeadapt.Session.run` with a list of eight names: eight different ones, and eight times the same. The session "
+    "keeps the stacks of adapters that it made last, so the first figure is for a batch whose composition comes back; "
+    "in the second, every batch has a composition that was not there before."
+)
+ROWS = 8
+
+
+def measure(settings: Settings) -> tuple[Figure, ...]:
+    """Returns mixed / uniform with a composition that stays, and with new ones."""
+    session = switchable(bert.prepared().bundle)
+    inputs = bert.inputs(ROWS)
+    uniform = call(session, inputs, [bert.ADAPTERS[0]] * ROWS)
+    compositions = _compositions()
+    counts = settings.counts(LONG_RUNS)
+    kept = paired("mixed / uniform", call(session, inputs, list(bert.ADAPTERS[:ROWS])), uniform, counts)
+    new = paired("new mix / uniform", lambda: session.run(inputs, adapter=next(compositions)), uniform, counts)
+    return (
+        kept.figure("8 adapters / 1 adapter, 8 x 128", 1.05),
+        new.figure("8 adapters, other ones in every batch / 1 adapter, 8 x 128", None),
+    )
+
+
+def _compositions() -> Iterator[list[str]]:
+    """Yields eight adapters in an order drawn anew each time; of 7e15 orders, none comes back."""
+    generator = np.random.default_rng(bert.SEED)
+    while True:
+        yield [str(name) for name in generator.permutation(bert.ADAPTERS)[:ROWS]]
