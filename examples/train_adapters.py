@@ -352,7 +352,7 @@ def train(recipe: Recipe, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBas
     batches = (batch for _ in range(recipe.epochs) for batch in make_batches(rows, tokenizer, rng))
     for inputs, labels in track(batches, description=recipe.name, total=steps):
         loss = torch.nn.functional.cross_entropy(model(**inputs).logits, labels)
-        loss.backward()  # type: ignore[no-untyped-call]  # as torch has it
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, MAX_GRADIENT_NORM)
         optimiser.step()
         schedule.step()
@@ -556,8 +556,8 @@ def make_adapter(recipe: Recipe, base: Path, data: Path, out: Path) -> Score:
 
 def hush_transformers() -> None:
     """Silence the warning that the classifier is new, which is the point, and the bar for loading a small file."""
-    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # as transformers has it
-    transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # as transformers has it
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
 
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)

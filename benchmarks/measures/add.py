@@ -31,7 +31,7 @@ def measure(settings: Settings) -> tuple[Figure, ...]:
     from benchmarks.models import minilm
     from benchmarks.timing import quartiles
 
-    bundle = minilm.prepared(settings.minilm).small
+    bundle = minilm.paths().small
     figures = []
     for name, case in CASES.items():
         done = [_once(bundle, name) for _ in range(settings.counts(USUAL).rounds)]

@@ -17,7 +17,7 @@ HOW = (
 
 def measure(settings: Settings) -> tuple[Figure, ...]:
     """Returns switch / fold at both batch sizes."""
-    models = bert.prepared()
+    models = bert.paths()
     session, folded = switchable(models.bundle), plain(models.folded)
     figures = []
     for rows, usual in ((1, SHORT_RUNS), (8, LONG_RUNS)):

@@ -28,7 +28,7 @@ def measure(settings: Settings) -> tuple[Figure, ...]:
     from benchmarks.models import bert
     from benchmarks.processes import answer
 
-    folder = str(bert.prepared().bundle)
+    folder = str(bert.paths().bundle)
     rounds = []
     for index in range(settings.counts(USUAL).rounds):
         base, full = (answer(["-m", __spec__.name, kind, folder]) for kind in ("base", "bundle"))

@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.models import bert
 from benchmarks.results import Figure
 from benchmarks.sessions import call, switchable
-from benchmarks.settings import LONG_RUNS, Settings
+from benchmarks.settings import LONG_RUNS, Counts, Settings
 from benchmarks.timing import paired
 
 TITLE = "Eight adapters in one batch against one"
@@ -19,17 +19,24 @@ HOW = (
     "in the second, every batch has a composition that was not there before."
 )
 ROWS = 8
+TOLD = Counts(rounds=3, warm=1, runs=6)
+"""Of the figure without a target."""
 
 
 def measure(settings: Settings) -> tuple[Figure, ...]:
     """Returns mixed / uniform with a composition that stays, and with new ones."""
-    session = switchable(bert.prepared().bundle)
+    session = switchable(bert.paths().bundle)
     inputs = bert.inputs(ROWS)
     uniform = call(session, inputs, [bert.ADAPTERS[0]] * ROWS)
+    same = call(session, inputs, list(bert.ADAPTERS[:ROWS]))
+    kept = paired("mixed / uniform", same, uniform, settings.counts(LONG_RUNS))
     compositions = _compositions()
-    counts = settings.counts(LONG_RUNS)
-    kept = paired("mixed / uniform", call(session, inputs, list(bert.ADAPTERS[:ROWS])), uniform, counts)
-    new = paired("new mix / uniform", lambda: session.run(inputs, adapter=next(compositions)), uniform, counts)
+    new = paired(
+        "new mix / uniform",
+        lambda: session.run(inputs, adapter=next(compositions)),
+        uniform,
+        settings.counts(TOLD),
+    )
     return (
         kept.figure("8 adapters / 1 adapter, 8 x 128", 1.05),
         new.figure("8 adapters, other ones in every batch / 1 adapter, 8 x 128", None),

@@ -18,7 +18,7 @@ HOW = (
 
 def measure(settings: Settings) -> tuple[Figure, ...]:
     """Returns none / base at both batch sizes, and base / base."""
-    models = bert.prepared()
+    models = bert.paths()
     session, base = switchable(models.bundle), plain(models.bundle / "base.onnx")
     figures = []
     for rows, usual in ((1, SHORT_RUNS), (8, LONG_RUNS)):

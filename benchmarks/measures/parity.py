@@ -29,9 +29,9 @@ HOW = (
 TARGET = 1e-5
 
 
-def measure(settings: Settings) -> tuple[Figure, ...]:
+def measure(_settings: Settings) -> tuple[Figure, ...]:
     """Returns the largest error of every adapter in every form."""
-    bundle = minilm.prepared(settings.minilm).bundle
+    bundle = minilm.paths().bundle
     session = switchable(bundle)
     reports = [verify(session, None), *(verify(session, name) for name in minilm.NAMES), _mixed(session)]
     with tempfile.TemporaryDirectory() as scratch:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.models.stamp import made
+from benchmarks.models.stamp import make_current
 from benchmarks.settings import CACHE
 
 FOLDER = CACHE / "bench-bert-base"
@@ -37,10 +37,14 @@ class Bert:
     folded: Path
 
 
-def prepared() -> Bert:
-    """Returns the models, made first where they are missing or out of date."""
-    folder = made(FOLDER, [Path(__file__)], _make)
-    return Bert(folder / "bundle", folder / "folded.onnx")
+def prepare() -> None:
+    """Makes the models where they are missing or out of date."""
+    make_current(FOLDER, [Path(__file__)], _make)
+
+
+def paths() -> Bert:
+    """Returns where `prepare` has put them."""
+    return Bert(FOLDER / "bundle", FOLDER / "folded.onnx")
 
 
 def inputs(rows: int, length: int = 128) -> dict[str, NDArray[np.int64]]:
@@ -96,7 +100,7 @@ def _checkpoints(folder: Path) -> tuple[Path, Path]:
 
 
 def _sibling(bundle: Path, name: str, generator: np.random.Generator) -> None:
-    """Writes an adapter of the first one's shapes with numbers of its own; PyTorch never ran it, so it has no parity."""
+    """Writes an adapter of the first one's shapes with numbers of its own; no PyTorch ran it, so it has no parity."""
     import onnxruntime
 
     from edgeadapt import bundle as bundles

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.models.stamp import made
+from benchmarks.models.stamp import make_current
 from benchmarks.settings import ADAPTERS, CACHE
 
 FOLDER = CACHE / "bench-minilm"
@@ -20,12 +20,16 @@ class MiniLM:
     small: Path
 
 
-def prepared(model: Path) -> MiniLM:
-    """Returns the bundles, made first from the checkpoint at `model` where they are missing or out of date."""
+def prepare(model: Path) -> None:
+    """Makes the bundles from the checkpoint at `model` where they are missing or out of date."""
     if not (model / "config.json").is_file():
         raise SystemExit(f"There is no all-MiniLM-L6-v2 at {model}: `make bench` downloads it, --minilm names another.")
-    folder = made(FOLDER, [Path(__file__), model, ADAPTERS], lambda target: _make(target, model))
-    return MiniLM(folder / "all", folder / NAMES[0])
+    make_current(FOLDER, [Path(__file__), model, ADAPTERS], lambda folder: _make(folder, model))
+
+
+def paths() -> MiniLM:
+    """Returns where `prepare` has put them."""
+    return MiniLM(FOLDER / "all", FOLDER / NAMES[0])
 
 
 def _make(folder: Path, model: Path) -> None:

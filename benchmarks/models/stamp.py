@@ -1,4 +1,4 @@
-"""Tells whether a folder that was made earlier is what would be made now."""
+"""Makes a folder anew where what was made earlier is not what would be made now."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _PACKAGES = ("torch", "transformers", "peft", "optimum", "onnx-ir", "onnxscript"
 _STAMP = "made-from.sha256"
 
 
-def made(folder: Path, sources: Iterable[Path], make: Callable[[Path], None]) -> Path:
-    """Returns `folder`, in which `make` has put what it makes from `sources` with the code and packages of now.
+def make_current(folder: Path, sources: Iterable[Path], make: Callable[[Path], None]) -> None:
+    """Sees to it that `folder` holds what `make` makes from `sources` with the code and packages of now.
 
     Args:
         folder: Removed and made again where it is out of date, or was left half-made.
@@ -27,12 +27,11 @@ def made(folder: Path, sources: Iterable[Path], make: Callable[[Path], None]) ->
     stamp = _digest([*(ROOT / "edgeadapt" / name for name in _CODE), *sources])
     path = folder / _STAMP
     if path.is_file() and path.read_text(encoding="utf-8") == stamp:
-        return folder
+        return
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     make(folder)
     path.write_text(stamp, encoding="utf-8")
-    return folder
 
 
 def _digest(sources: Iterable[Path]) -> str:

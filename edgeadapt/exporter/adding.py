@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,15 +14,15 @@ import onnxruntime
 
 from edgeadapt import bundle, parity
 from edgeadapt.adapter import Adapter, Array
-from edgeadapt.bundle import Manifest, Slot, TensorRecord
+from edgeadapt.bundle import AdapterRecord, Manifest, Slot, TensorRecord
 from edgeadapt.errors import AdapterError, ParityError, listed, nearest
 from edgeadapt.exporter import assemble, bare, binding
 from edgeadapt.exporter import checkpoint as checkpoints
 from edgeadapt.exporter.progress import Progress, silent
-from edgeadapt.graph import sites
+from edgeadapt.graph import sites, subgraph
 from edgeadapt.graph.fold import base_weight, fold
 from edgeadapt.graph.sites import Wirings
-from edgeadapt.graph.switch import HEAD, points, switch
+from edgeadapt.graph.switch import HEAD, points
 from edgeadapt.parity import ParityReport, Tolerance
 from edgeadapt.runtime.verify import padding, read_parity
 
@@ -37,17 +38,18 @@ def add(
     allow_pickle: bool = False,
     progress: Progress = silent,
 ) -> ParityReport:
-    """Adds a trained adapter to a bundle.
+    """Adds a trained adapter, or one of another bundle of the same base, to a bundle.
 
     PyTorch isn't here to compare with, so the reference is another road to the same numbers: the adapter folded into
-    the base's weights, run on the inputs of the base's own parity case. The record says so.
+    the base's weights, run on the inputs of the base's own parity case. The record says so. An adapter of another
+    bundle brings PyTorch's outputs with it, and is held to these.
 
     Where the model lacks slots that the adapter needs, its graph is merged anew from the base and put in place by
     replacing the manifest, so that a reader sees the bundle before or after, never between.
 
     Args:
         folder: The bundle.
-        source: Folder of a PEFT adapter.
+        source: Folder of a PEFT adapter, or `adapters/<name>` of another bundle.
         name: Name it gets.
         labels: Names of its labels, where the folder has none or others.
         tolerance: What its parity is held to.
@@ -62,32 +64,42 @@ def add(
     manifest = bundle.read_manifest(folder)
     bundle.verify_files(folder, manifest.files, hashes=False)
     target = folder / bundle.ADAPTERS / name
-    if target.exists():
-        raise AdapterError(f"The bundle has an adapter {name!r} already.\nRemove it first, or take another name.")
+    _check_free(folder, name)
     progress("reading the adapter")
     wirings = sites.read(folder)
-    checkpoint = checkpoints.read(source, allow_pickle=allow_pickle)
-    base = ir.load(folder / assemble.BASE)
-    adapter = binding.bind(checkpoint, wirings, lambda wiring: base_weight(base, wiring), labels)
-    progress("comparing it with its fold")
+    record = _converted(source, manifest) if (source / bundle.ADAPTER).is_file() else None
+    if record is not None:
+        adapter = Adapter(record.method, subgraph.read(source / subgraph.FILE), record.labels, record.source)
+        adapter = binding.refit(source, adapter, wirings, labels)
+    else:
+        checkpoint = checkpoints.read(source, allow_pickle=allow_pickle)
+        base = ir.load(folder / assemble.BASE)
+        adapter = binding.bind(checkpoint, wirings, lambda wiring: base_weight(base, wiring), labels)
+    progress("comparing its outputs")
     new = _with_slots(folder, manifest, wirings, adapter)
-    inputs = _inputs(folder)
     with bundle.new_folder(target) as home:
         home.rmdir()
         assemble.write_adapter(home, name, adapter, wirings, manifest.fingerprint)
         neutrals = assemble.stored_neutrals(folder, wirings, new.slots)
-        model = _model(folder, manifest, new, wirings)
+        model = folder / (manifest.model.file if new is manifest else f"model-{len(new.slots)}-slots.onnx")
         try:
-            report, outputs = _compare(folder, model, new, wirings, name, adapter, inputs, neutrals, tolerance)
+            if new is not manifest:
+                pairs = dict.fromkeys((slot.site, slot.method) for slot in new.slots)
+                assemble.write_switch(folder, wirings, pairs, model.name)
+            if record is not None and record.parity is not None:
+                case, reference = read_parity(source, record), record.parity.reference
+                report = _replay(model, new, name, adapter, case, record.parity.effect, neutrals, tolerance)
+                inputs, outputs = case["input"], case["output"]
+            else:
+                inputs, reference = _inputs(folder), f"its fold in onnxruntime {onnxruntime.__version__}"
+                report, outputs = _compare(folder, model, new, wirings, name, adapter, inputs, neutrals, tolerance)
             _judge(report, allow_no_effect)
             assemble.write_case(home / assemble.PARITY, inputs, outputs, {})
-            assemble.add_parity(home, report.record(f"its fold in onnxruntime {onnxruntime.__version__}"))
+            assemble.add_parity(home, report.record(reference))
             if new is not manifest:
                 _commit(folder, manifest, new, model, neutrals)
-        except BaseException:
-            if new is not manifest:
-                model.unlink(missing_ok=True)
-            raise
+        finally:
+            _sweep(folder, {manifest.model.file, model.name})
     return report
 
 
@@ -107,6 +119,37 @@ def remove(folder: Path, name: str) -> None:
     shutil.rmtree(leaving)
 
 
+def _check_free(folder: Path, name: str) -> None:
+    taken = [each for each in bundle.adapter_names(folder) if each.lower() == name.lower()]
+    if taken:
+        raise AdapterError(
+            f"The bundle has an adapter {taken[0]!r} already{'' if taken[0] == name else ', other only in case'}.\n"
+            "Remove it first, or take another name."
+        )
+
+
+def _converted(source: Path, manifest: Manifest) -> AdapterRecord:
+    """Returns the record of an adapter that was converted for another bundle of the same base.
+
+    Raises:
+        AdapterError: It was made for another base, is a base itself, or lacks its subgraph.
+        BundleError: A file is missing, changed or a link.
+    """
+    record = bundle.read_adapter(source)
+    bundle.verify_files(source, record.files)
+    if record.method == bundle.NONE:
+        raise AdapterError(f"{source} is the base of a bundle, no adapter.\nGive the folder of an adapter.")
+    if record.fingerprint != manifest.fingerprint:
+        raise AdapterError.collect(
+            f"{source} was made for another base:",
+            [f"fingerprint: got {record.fingerprint}, expected {manifest.fingerprint}"],
+            "Add it to a bundle of its own base, or train it on this one.",
+        )
+    if subgraph.FILE not in record.files:
+        raise AdapterError(f"{source} has no {subgraph.FILE}: it was packaged for a device.\nUse what export wrote.")
+    return record
+
+
 def _with_slots(folder: Path, manifest: Manifest, wirings: Wirings, adapter: Adapter) -> Manifest:
     """Returns the manifest with the slots that the adapter needs; the same one where it has them all."""
     have = [(slot.site, slot.method) for slot in manifest.slots]
@@ -124,17 +167,6 @@ def _freed(output: TensorRecord, wirings: Wirings, slots: Sequence[Slot]) -> Ten
         if slot.method == HEAD and wiring.site.labelled and output.name in {call.y for call in wiring.calls}:
             return replace(output, shape=(*output.shape[:-1], "labels"))
     return output
-
-
-def _model(folder: Path, manifest: Manifest, new: Manifest, wirings: Wirings) -> Path:
-    """Returns the switchable model's file; a new one, not yet named by any manifest, where slots were missing."""
-    if new is manifest:
-        return folder / manifest.model.file
-    model = ir.load(folder / assemble.BASE)
-    switch(model, wirings, dict.fromkeys((slot.site, slot.method) for slot in new.slots))
-    path = folder / f"model-{len(new.slots)}-slots.onnx"
-    ir.save(model, path)
-    return path
 
 
 def _inputs(folder: Path) -> dict[str, Array]:
@@ -168,6 +200,30 @@ def _compare(
     return parity.compare(name, got, expected, plain, tolerance, padding(inputs, manifest), classes=classes), expected
 
 
+def _replay(
+    model: Path,
+    manifest: Manifest,
+    name: str,
+    adapter: Adapter,
+    case: Mapping[str, Mapping[str, Array]],
+    effect: float,
+    neutrals: Mapping[str, Array],
+    tolerance: Tolerance,
+) -> ParityReport:
+    """Returns the report of an adapter of another bundle against PyTorch's outputs, which it carries."""
+    inputs = dict(case["input"])
+    expected = {tensor.name for tensor in manifest.inputs}
+    if set(inputs) != expected:
+        raise AdapterError(
+            f"Adapter {name!r} was converted for other inputs: got {listed(sorted(inputs))}, expected "
+            f"{listed(sorted(expected))}.\nAdd it to a bundle of the same task, or add its checkpoint."
+        )
+    got = bare.run(bare.open_model(model), {**inputs, **bare.fill(manifest.slots, adapter.arrays(), neutrals)})
+    classes = manifest.task != "feature-extraction"
+    report = parity.compare(name, got, case["output"], None, tolerance, padding(inputs, manifest), classes=classes)
+    return replace(report, effect=effect, against_base=True)
+
+
 def _needed(slot: str, array: Array, manifest: Manifest, neutrals: Mapping[str, Array]) -> bool:
     """Tells whether the base can only be compared with this part of the adapter's head in place."""
     return slot not in neutrals or neutrals[slot].shape != array.shape
@@ -184,7 +240,7 @@ def _judge(report: ParityReport, allow_no_effect: bool) -> None:
 def _commit(folder: Path, old: Manifest, new: Manifest, model: Path, neutrals: Mapping[str, Array]) -> None:
     """Puts a merged graph in place: the manifest that names it is replaced last, in one step."""
     home = folder / bundle.ADAPTERS / bundle.NONE
-    if neutrals:
+    if _stored(new) != _stored(old):
         bundle.replace_file(home / assemble.WEIGHTS, lambda path: assemble.write_weights(path, neutrals))
         record = bundle.read_adapter(home)
         files = {**record.files, **bundle.record_files(home, (assemble.WEIGHTS,))}
@@ -192,5 +248,14 @@ def _commit(folder: Path, old: Manifest, new: Manifest, model: Path, neutrals: M
     files = {name: record for name, record in old.files.items() if name != old.model.file}
     files |= bundle.record_files(folder, (model.name,))
     bundle.write_manifest(folder, replace(new, model=replace(new.model, file=model.name), files=files))
-    if model.name != old.model.file:
-        (folder / old.model.file).unlink()
+
+
+def _stored(manifest: Manifest) -> set[str]:
+    return {slot.name for slot in manifest.slots if slot.neutral == "stored"}
+
+
+def _sweep(folder: Path, models: set[str]) -> None:
+    """Removes what the manifest doesn't name: the graph that was replaced, or the one that wasn't put in place."""
+    for name in models - {bundle.read_manifest(folder).model.file}:
+        with suppress(OSError):  # a spare file harms nobody, and on Windows nobody can remove one that is in use
+            (folder / name).unlink(missing_ok=True)

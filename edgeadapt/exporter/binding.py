@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -81,9 +83,34 @@ def bind(checkpoint: Checkpoint, wirings: Wirings, base: BaseWeight, labels: tup
     attachments = tuple(
         Attachment(*key, params) for key, params in sorted(parts.items(), key=lambda item: order[item[0][0]])
     )
-    return Adapter(
-        method, attachments, _labels(checkpoint, wirings, parts, labels), _source(checkpoint, resolved.unused)
-    )
+    own = _labels(checkpoint.folder, wirings, attachments, checkpoint.labels, labels)
+    return Adapter(method, attachments, own, _source(checkpoint, resolved.unused))
+
+
+def refit(source: Path, adapter: Adapter, wirings: Wirings, labels: tuple[str, ...] | None = None) -> Adapter:
+    """Returns an adapter that was bound for another bundle of the same base, under `labels` where they are given.
+
+    Raises:
+        BindingError: The bundle's task has other modules, or other shapes; all of it at once.
+    """
+    parts = {(each.site, each.method): each.params for each in adapter.attachments}
+    problems: list[str] = []
+    resolved = _Resolver(wirings, problems)
+    known = {}
+    for (site, method), params in parts.items():
+        if site not in wirings.sites or not wirings.sites[site].calls:
+            resolved.unknown(site, [name for name, wiring in wirings.sites.items() if wiring.calls])
+        else:
+            known[site, method] = params
+    _check_shapes(wirings, known, problems)
+    _check_open(wirings, known, problems)
+    if problems:
+        raise BindingError.collect(
+            f"{source} does not fit this {wirings.model_type} base:",
+            problems,
+            "It was converted for another task: add its checkpoint.",
+        )
+    return replace(adapter, labels=_labels(source, wirings, adapter.attachments, adapter.labels, labels))
 
 
 def plain_name(name: str) -> str:
@@ -105,9 +132,8 @@ def _plain_names(checkpoint: Checkpoint, problems: list[str]) -> dict[str, Array
         plain = plain_name(name)
         if REPLACED in name:
             continue
-        if plain in names:
-            problems.append(f"{name}: a second tensor for {plain}")
-        names[plain] = tensor
+        if not np.array_equal(names.setdefault(plain, tensor), tensor):
+            problems.append(f"{name}: {plain} has other values under another name")
     return names
 
 
@@ -136,7 +162,7 @@ class _Resolver:
     def site(self, module: str) -> str | None:
         found = [name for name in self.wirings.candidates(module) if name in self.wirings.sites]
         if not found:
-            self._unknown(module, list(self.wirings.sites))
+            self.unknown(module, list(self.wirings.sites))
             return None
         return found[0] if self._is_used(found[0], module) else None
 
@@ -144,7 +170,7 @@ class _Resolver:
         found = [each for each in self.wirings.candidates(name) if each in self.wirings.parameters]
         owner = self.wirings.parameters[found[0]] if found else None
         if owner is None:
-            self._unknown(name, [each for each, own in self.wirings.parameters.items() if own is not None])
+            self.unknown(name, [each for each, own in self.wirings.parameters.items() if own is not None])
             return None
         return owner if self._is_used(owner[0], name) else None
 
@@ -155,7 +181,7 @@ class _Resolver:
         self.unused.append(name)
         return False
 
-    def _unknown(self, name: str, known: list[str]) -> None:
+    def unknown(self, name: str, known: list[str]) -> None:
         close = difflib.get_close_matches(name, known, n=2)
         hint = f" (nearest: {', '.join(close)})" if close else ""
         self.problems.append(f"{name}: the base has no such module{hint}")
@@ -305,23 +331,26 @@ def _shown(shape: tuple[int | str, ...]) -> str:
 
 
 def _labels(
-    checkpoint: Checkpoint, wirings: Wirings, parts: Mapping[tuple[str, str], Params], given: tuple[str, ...] | None
+    source: Path,
+    wirings: Wirings,
+    attachments: Iterable[Attachment],
+    own: tuple[str, ...] | None,
+    given: tuple[str, ...] | None,
 ) -> tuple[str, ...] | None:
     """Returns the labels of the adapter's own head: given ones, else the checkpoint's, else `LABEL_0` and so on."""
     counts = [
-        params["bias"].shape[-1]
-        for (name, method), params in parts.items()
-        if method == HEAD and wirings.sites[name].site.labelled
+        each.params["bias"].shape[-1]
+        for each in attachments
+        if each.method == HEAD and wirings.sites[each.site].site.labelled
     ]
     if not counts:
         if given is not None:
-            raise BindingError(f"{checkpoint.folder} brings no head of its own, so it can't be given labels.")
+            raise BindingError(f"{source} brings no head of its own, so it can't be given labels.")
         return None
-    labels = given or checkpoint.labels or tuple(f"LABEL_{index}" for index in range(counts[0]))
+    labels = given or own or tuple(f"LABEL_{index}" for index in range(counts[0]))
     if len(labels) != counts[0]:
         raise BindingError(
-            f"{checkpoint.folder}: the head has {counts[0]} labels, but {len(labels)} names are given:\n"
-            f"  {', '.join(labels)}"
+            f"{source}: the head has {counts[0]} labels, but {len(labels)} names are given:\n  {', '.join(labels)}"
         )
     return labels
 

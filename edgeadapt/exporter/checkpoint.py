@@ -171,6 +171,11 @@ def method(checkpoint: Checkpoint) -> str:
             "Merge it into the model with PEFT, or train a LoRA."
         )
     problems = [
+        f"{key} = {json.dumps(checkpoint.config.get(key))}: expected a number"
+        for key in ("r", "lora_alpha")
+        if not isinstance(checkpoint.config.get(key), int | float)
+    ]
+    problems += [
         f"{key} = {json.dumps(value)}: {REFUSED.get(key, 'edgeadapt does not know this option')}"
         for key, value in checkpoint.config.items()
         if value and key not in UNDERSTOOD
@@ -192,8 +197,8 @@ def targets(config: Mapping[str, Any], module: str) -> bool | None:
     Source: `peft.tuners.tuners_utils.check_target_module_exists`.
 
     Example:
-        >>> targets({"target_modules": ["query"]}, "encoder.layer.0.query"), targets({"target_modules": ["ery"]}, "query")
-        (True, False)
+        >>> [targets({"target_modules": [name]}, "encoder.layer.0.query") for name in ("query", "0.query", "ery")]
+        [True, True, False]
     """
     wanted = config.get("target_modules")
     if not wanted or (isinstance(wanted, str) and wanted.lower() == "all-linear"):
@@ -205,11 +210,11 @@ def targets(config: Mapping[str, Any], module: str) -> bool | None:
     layers = config.get("layers_to_transform")
     if layers is None or layers == []:
         return True
-    patterns = config.get("layers_pattern") or r"[^.]*"
-    found = (
+    patterns = config.get("layers_pattern") or []
+    found = [
         re.match(rf"(?:^|.*?\.){pattern}\.(\d+)\.", module)
         for pattern in ([patterns] if isinstance(patterns, str) else patterns)
-    )
+    ] or [re.match(r".*?\.[^.]*\.(\d+)\.", module)]
     number = next((int(match.group(1)) for match in found if match), None)
     return number in (layers if isinstance(layers, list) else [layers])
 

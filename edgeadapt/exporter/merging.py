@@ -5,6 +5,7 @@ From ONNX files alone: the base, and the adapters' separate subgraphs.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -59,6 +60,9 @@ def merge(
     _check(folder, adapters, output, mode)
     manifest = bundle.read_manifest(folder)
     bundle.verify_files(folder, manifest.files)
+    for name in adapters:
+        home = folder / bundle.ADAPTERS / name
+        bundle.verify_files(home, bundle.read_adapter(home).files)
     wirings = sites.read(folder)
     read = assemble.read_subgraphs(folder, adapters)
     model = ir.load(folder / assemble.BASE)
@@ -79,6 +83,8 @@ def merge(
 
 
 def _check(folder: Path, adapters: Sequence[str], output: Path, mode: str) -> None:
+    if mode not in ("fold", "switch"):
+        raise ConfigError(f"mode: got {mode!r}, expected 'fold' or 'switch'{nearest(mode, ['fold', 'switch'])}.")
     names = [name for name in bundle.adapter_names(folder) if name != bundle.NONE]
     unknown = [name for name in adapters if name not in names]
     if unknown:
@@ -166,10 +172,14 @@ def _write(model: ir.Model, output: Path) -> None:
     """Writes a model as one file, or with its weights beside it where they are large; whole or not at all."""
     size = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value is not None)
     ir.external_data.load_to_model(model)
+    output.parent.mkdir(parents=True, exist_ok=True)
     if size <= ONE_FILE_BYTES:
         bundle.replace_file(output, lambda path: ir.save(model, path))
         return
     data = output.with_name(f"{output.name}.data")
     if data.exists():
         raise OutputExistsError(f"{data} exists already.\nRemove it, or write elsewhere.")
-    ir.save(model, output, external_data=data.name)
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", suffix=".partial", dir=output.parent) as parts:
+        ir.save(model, Path(parts) / output.name, external_data=data.name)
+        (Path(parts) / data.name).rename(data)
+        (Path(parts) / output.name).rename(output)

@@ -102,7 +102,11 @@ def export(
 
 def _sources(adapters: Mapping[str, str | Path | AdapterSource]) -> dict[str, AdapterSource]:
     problems = []
+    spelled: dict[str, str] = {}
     for name in adapters:
+        first = spelled.setdefault(name.lower(), name)
+        if first != name:
+            problems.append(f"{name!r} differs from {first!r} only in case.")
         try:
             bundle.check_adapter_name(name)
         except EdgeAdaptError as error:

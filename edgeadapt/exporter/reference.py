@@ -98,8 +98,9 @@ def adapter_outputs(
 def _peft(base: bases.Base, wirings: Wirings, checkpoint: Checkpoint, folder: Path) -> nn.Module:
     """Returns the base with the adapter's layers, as `peft.PeftModel.from_pretrained` puts them in.
 
-    PEFT gets the tensors that were read, as safetensors; names of an older transformers are brought up to date, with
-    targets, ranks and scalings spelt out for each module, because PEFT itself doesn't follow such renamings.
+    PEFT gets the tensors that were read, as safetensors. Names of an older transformers, or of a model without this
+    one's head, are brought up to date, with targets, ranks and scalings spelt out for each module, because PEFT itself
+    doesn't follow such renamings.
     """
     tensors, config = dict(checkpoint.tensors), dict(checkpoint.config)
     renamed = {name: _today(wirings, name) for name in tensors}
@@ -118,13 +119,11 @@ def _peft(base: bases.Base, wirings: Wirings, checkpoint: Checkpoint, folder: Pa
 
 
 def _today(wirings: Wirings, name: str) -> str:
-    """Returns a tensor's name with its module renamed as transformers renames older checkpoints."""
+    """Returns a tensor's name with its module as this base has it: renamed since, or with its prefix."""
     plain = plain_name(name)
-    module, _ = lora.split(plain) if lora.claims(plain) else plain.rpartition(".")[::2]
-    if module in wirings.sites:
-        return name
+    module = lora.split(plain)[0] if lora.claims(plain) else plain.rpartition(".")[0]
     for candidate in wirings.candidates(module):
-        if candidate in wirings.sites and not candidate.endswith(module) and not module.endswith(candidate):
+        if candidate in wirings.sites:
             return name.replace(module, candidate)
     return name
 

@@ -31,15 +31,13 @@ def test_a_folded_model_needs_no_slots(tiny_bundle: Path, tmp_path: Path, invoke
 def test_a_switchable_model_has_the_slots_of_its_adapters(tiny_bundle: Path, tmp_path: Path, invoke: Invoke) -> None:
     output = tmp_path / "spam.onnx"
     invoke("merge", tiny_bundle, "--adapter", "spam", "--mode", "switch", "-o", output)
-    slots = onnxruntime.AdapterFormat.read_adapter(
-        str(tiny_bundle / "adapters" / "spam" / "weights.onnx_adapter")
-    ).get_parameters()
+    file = onnxruntime.AdapterFormat.read_adapter(str(tiny_bundle / "adapters" / "spam" / "weights.onnx_adapter"))
+    slots = {name: value.numpy() for name, value in file.get_parameters().items()}  # `file` owns their memory
     inputs = stored_inputs(tiny_bundle)
     model = onnxruntime.InferenceSession(output)
     assert {each.name for each in model.get_inputs()} == {*inputs, *slots}
-    feeds = {**inputs, **{name: value.numpy() for name, value in slots.items()}}
     expected = edgeadapt.load(tiny_bundle).run(inputs, "spam")["logits"]
-    np.testing.assert_allclose(model.run(["logits"], feeds)[0], expected, atol=1e-5)
+    np.testing.assert_allclose(model.run(["logits"], {**inputs, **slots})[0], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(

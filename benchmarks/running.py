@@ -1,0 +1,55 @@
+"""Runs measures, each in a process of its own: what one imports or leaves in memory disturbs no other."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from typing import ParamSpec, TypeVar
+
+from benchmarks import measures
+from benchmarks.results import Result
+from benchmarks.settings import Settings
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def prepare(names: Iterable[str], settings: Settings) -> None:
+    """Makes the models of these measures that are missing or out of date, so that torch is at work in none of them."""
+    wanted = set(names)
+    if wanted & {"latency", "none", "mixed", "alternating", "memory"}:
+        _apart(_prepare_bert)
+    if wanted & {"add", "parity"}:
+        _apart(_prepare_minilm, settings)
+
+
+def run(name: str, settings: Settings) -> Result:
+    """Returns what one measure finds."""
+    return _apart(_run, name, settings)
+
+
+def _apart(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Returns what `function` returns in a new process, or raises what it raises."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *args, **kwargs).result()
+
+
+def _prepare_bert() -> None:
+    from benchmarks.models import bert
+
+    bert.prepare()
+
+
+def _prepare_minilm(settings: Settings) -> None:
+    from benchmarks.models import minilm
+
+    minilm.prepare(settings.minilm)
+
+
+def _run(name: str, settings: Settings) -> Result:
+    from benchmarks.machine import facts
+
+    machine = facts()
+    module = measures.get(name)
+    return Result(name, module.TITLE, module.HOW, module.measure(settings), machine)
