@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 Array: TypeAlias = NDArray[Any]
 Params: TypeAlias = Mapping[str, Array]
 Kind: TypeAlias = Literal["linear", "embedding", "layer_norm"]
+ProblemType: TypeAlias = Literal["regression", "single_label_classification", "multi_label_classification"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +69,14 @@ class Adapter:
         method: The method the checkpoint was trained with; attachments may add heads and biases to it.
         attachments: What it holds, at most one for each pair of site and method.
         labels: The labels of its head, or None where it has none of its own.
+        problem_type: What its head was trained to answer, or None where it has none of its own or doesn't say.
         source: Where it came from, for the record: kind of checkpoint, library version, base model, alpha.
     """
 
     method: str
     attachments: tuple[Attachment, ...]
     labels: tuple[str, ...] | None
+    problem_type: ProblemType | None
     source: Mapping[str, Any]
 
     def arrays(self) -> dict[str, Array]:

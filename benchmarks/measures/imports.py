@@ -12,7 +12,8 @@ from benchmarks.timing import quartiles
 TITLE = "Importing"
 HOW = (
     "The time of the import statements in new processes, in turn: `import onnxruntime` alone, followed by `import "
-    "edgeadapt.runtime`, and followed by that and `edgeadapt.bundle`, which `load` imports when it is called."
+    "edgeadapt.runtime`, and followed by that and `edgeadapt.bundle`, which `load` imports when it is called. All are "
+    "there as bytecode, as pip installs them."
 )
 USUAL = Counts(rounds=21, warm=1, runs=1)
 VARIANTS = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from edgeadapt.bundle.names import name_problem, path_problem
 
@@ -55,6 +55,8 @@ Fingerprint = Annotated[str, _pattern("sha256:[0-9a-f]{64}", "'sha256:' and 64 l
 FilePath = Annotated[str, Rule(lambda path: not path_problem(path), "a relative path with / and no '..'")]
 AdapterName = Annotated[str, Rule(lambda name: not name_problem(name), "a safe name for an adapter")]
 Labels = Annotated[tuple[str, ...], Rule(lambda labels: len(labels) > 0, "one label or more")]
+ProblemType: TypeAlias = Literal["regression", "single_label_classification", "multi_label_classification"]
+"""What a head was trained to answer, as transformers names it; None where its configuration doesn't say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,7 @@ class ImageRecord:
 class Manifest:
     """`edgeadapt.json`: what the bundle is, how its model is called, and every file of its top folder but itself.
 
-    `labels` are the base's own, None where the base has no head that PyTorch trained.
+    `labels` and `problem_type` are the base's own, None where the base has no head that PyTorch trained.
     """
 
     format: str
@@ -164,6 +166,7 @@ class Manifest:
     outputs: tuple[TensorRecord, ...]
     slots: tuple[Slot, ...]
     labels: Labels | None
+    problem_type: ProblemType | None
     tokenizer: TokenizerRecord | None
     image: ImageRecord | None
     files: dict[FilePath, FileRecord]
@@ -189,8 +192,9 @@ class ParityRecord:
 class AdapterRecord:
     """`adapter.json`: one adapter, the base it needs, and every file of its folder but itself.
 
-    `sites` maps site to method to the facts of that method there, `{"rank": 8}` or `{}`. `source` says where the
-    adapter came from and means nothing to a runtime. `parity` is None where PyTorch was not there to compare with.
+    `sites` maps site to method to the facts of that method there, `{"rank": 8}` or `{}`. `labels` and `problem_type`
+    are those of its own head. `source` says where the adapter came from and means nothing to a runtime. `parity` is
+    None where PyTorch was not there to compare with.
     """
 
     format: str
@@ -199,6 +203,7 @@ class AdapterRecord:
     fingerprint: Fingerprint
     sites: dict[str, dict[Text, Annotated[dict[str, Count], Rule(lambda facts: set(facts) <= {"rank"}, "only 'rank'")]]]
     labels: Labels | None
+    problem_type: ProblemType | None
     source: dict[str, Any]
     parity: ParityRecord | None
     files: dict[FilePath, FileRecord]

@@ -57,6 +57,7 @@ def _base(manifest: Manifest) -> dict[str, Any]:
         "inputs": {tensor.name: list(tensor.shape) for tensor in manifest.inputs},
         "outputs": {tensor.name: list(tensor.shape) for tensor in manifest.outputs},
         "labels": manifest.labels and list(manifest.labels),
+        "problem type": manifest.problem_type,
         "bytes": sum(record.bytes for record in manifest.files.values()),
         "fingerprint": manifest.fingerprint,
         "format": manifest.format,
@@ -71,6 +72,7 @@ def _facts(record: AdapterRecord) -> dict[str, Any]:
         "ranks": sorted(ranks),
         "sites": len(record.sites),
         "labels": record.labels and list(record.labels),
+        "problem type": record.problem_type,
         "bytes": sum(each.bytes for each in record.files.values()),
         "parity": record.parity
         and {

@@ -28,9 +28,11 @@ def stages() -> Iterator[Callable[[str], None]]:
     """Yields a function that is told each stage as it begins."""
     if sys.stderr.isatty():
         from rich.console import Console
+        from rich.text import Text
 
-        with Console(stderr=True, markup=False, highlight=False).status("starting ...") as status:
-            yield lambda stage: status.update(f"{stage} ...")
+        # As Text: a spinner would take square brackets in a str for markup.
+        with Console(stderr=True).status(Text("starting ...")) as status:
+            yield lambda stage: status.update(Text(f"{stage} ..."))
         return
     timers: list[threading.Timer] = []
 

@@ -69,7 +69,8 @@ def add(
     wirings = sites.read(folder)
     record = _converted(source, manifest) if (source / bundle.ADAPTER).is_file() else None
     if record is not None:
-        adapter = Adapter(record.method, subgraph.read(source / subgraph.FILE), record.labels, record.source)
+        attachments = subgraph.read(source / subgraph.FILE)
+        adapter = Adapter(record.method, attachments, record.labels, record.problem_type, record.source)
         adapter = binding.refit(source, adapter, wirings, labels)
     else:
         checkpoint = checkpoints.read(source, allow_pickle=allow_pickle)

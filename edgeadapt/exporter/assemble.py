@@ -110,6 +110,7 @@ def write_adapter(folder: Path, name: str, adapter: Adapter, wirings: Wirings, f
         fingerprint=fingerprint,
         sites=facts,
         labels=adapter.labels,
+        problem_type=adapter.problem_type,
         source=dict(adapter.source),
         parity=None,
         files=bundle.record_files(folder, (WEIGHTS, subgraph.FILE)),
@@ -124,7 +125,7 @@ def write_none(folder: Path, arrays: Mapping[str, Array], fingerprint: str) -> N
         write_weights(folder / WEIGHTS, arrays)
     files = bundle.record_files(folder, (WEIGHTS,) if arrays else ())
     bundle.write_adapter(
-        folder, AdapterRecord(bundle.FORMAT, bundle.NONE, bundle.NONE, fingerprint, {}, None, {}, None, files)
+        folder, AdapterRecord(bundle.FORMAT, bundle.NONE, bundle.NONE, fingerprint, {}, None, None, {}, None, files)
     )
 
 
@@ -152,5 +153,6 @@ def read_subgraphs(folder: Path, names: Iterable[str]) -> dict[str, Adapter]:
     for name in names:
         home = folder / bundle.ADAPTERS / name
         record = bundle.read_adapter(home)
-        found[name] = Adapter(record.method, subgraph.read(home / subgraph.FILE), record.labels, record.source)
+        attachments = subgraph.read(home / subgraph.FILE)
+        found[name] = Adapter(record.method, attachments, record.labels, record.problem_type, record.source)
     return found

@@ -84,7 +84,8 @@ def bind(checkpoint: Checkpoint, wirings: Wirings, base: BaseWeight, labels: tup
         Attachment(*key, params) for key, params in sorted(parts.items(), key=lambda item: order[item[0][0]])
     )
     own = _labels(checkpoint.folder, wirings, attachments, checkpoint.labels, labels)
-    return Adapter(method, attachments, own, _source(checkpoint, resolved.unused))
+    problem_type = checkpoint.problem_type if own is not None else None
+    return Adapter(method, attachments, own, problem_type, _source(checkpoint, resolved.unused))
 
 
 def refit(source: Path, adapter: Adapter, wirings: Wirings, labels: tuple[str, ...] | None = None) -> Adapter:

@@ -13,13 +13,13 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import ml_dtypes
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from edgeadapt.adapter import Array
+from edgeadapt.adapter import Array, ProblemType
 from edgeadapt.errors import CheckpointError, PickleError, UnsupportedError
 
 CONFIG = "adapter_config.json"
@@ -39,12 +39,14 @@ class Checkpoint:
         config: Its `adapter_config.json`.
         tensors: Its tensors in fp32, by the names they were saved under.
         labels: The labels its `config.json` names, or None.
+        problem_type: What its `config.json` says the head was trained to answer, or None.
     """
 
     folder: Path
     config: Mapping[str, Any]
     tensors: Mapping[str, Array]
     labels: tuple[str, ...] | None
+    problem_type: ProblemType | None
 
 
 def read(folder: Path, *, allow_pickle: bool = False) -> Checkpoint:
@@ -55,7 +57,8 @@ def read(folder: Path, *, allow_pickle: bool = False) -> Checkpoint:
         allow_pickle: Permits a `.bin` file, which can run code, to be loaded in a process of its own.
 
     Raises:
-        CheckpointError: A file is missing, is a git-lfs pointer, is damaged, or holds NaN or Inf.
+        CheckpointError: A file is missing, is a git-lfs pointer, is damaged, or holds NaN or Inf; or `config.json`
+            names labels or a problem type that there can't be.
         PickleError: The weights are a pickle and `allow_pickle` is not given.
     """
     config = _config(folder)
@@ -75,7 +78,7 @@ def read(folder: Path, *, allow_pickle: bool = False) -> Checkpoint:
         raise CheckpointError.collect(
             f"{folder} holds NaN or Inf:", problems, "The training diverged; take an earlier checkpoint."
         )
-    return Checkpoint(folder, config, tensors, _labels(folder))
+    return Checkpoint(folder, config, tensors, *_head(folder))
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -133,20 +136,32 @@ def _unpickled(path: Path, allowed: bool) -> dict[str, Array]:
         return _tensors(target)
 
 
-def _labels(folder: Path) -> tuple[str, ...] | None:
-    """Returns the labels in `config.json`'s `id2label`, which trainers save beside an adapter, in order."""
+def _head(folder: Path) -> tuple[tuple[str, ...] | None, ProblemType | None]:
+    """Returns the labels and the problem type in `config.json`, which trainers save beside an adapter."""
     path = folder / "config.json"
     if not path.is_file():
-        return None
+        return None, None
     try:
-        names = json.loads(path.read_text(encoding="utf-8")).get("id2label")
-        if not names:
-            return None
-        if sorted(map(int, names)) != list(range(len(names))):
-            raise ValueError(f"id2label has the numbers {', '.join(names)}")
-        return tuple(str(names[key]) for key in sorted(names, key=int))
+        config = json.loads(path.read_text(encoding="utf-8"))
+        labels = _labels(config.get("id2label"))
     except (ValueError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{path} doesn't name labels 0 to n-1: {error}") from error
+    problem_type = config.get("problem_type")
+    if problem_type is not None and problem_type not in get_args(ProblemType):
+        raise CheckpointError(
+            f"{path}: problem_type: got {problem_type!r}, expected null or one of {', '.join(get_args(ProblemType))}.\n"
+            "Put the one there that the head was trained with."
+        )
+    return labels, problem_type
+
+
+def _labels(names: Mapping[str, Any] | None) -> tuple[str, ...] | None:
+    """Returns the labels of `id2label`, in order."""
+    if not names:
+        return None
+    if sorted(map(int, names)) != list(range(len(names))):
+        raise ValueError(f"id2label has the numbers {', '.join(names)}")
+    return tuple(str(names[key]) for key in sorted(names, key=int))
 
 
 def stage(checkpoint: Checkpoint, folder: Path, tensors: Mapping[str, Array], config: Mapping[str, Any]) -> None:
@@ -208,7 +223,7 @@ def targets(config: Mapping[str, Any], module: str) -> bool | None:
     if isinstance(wanted, str) or not _is_among(wanted, module):
         return _is_among(wanted, module)
     layers = config.get("layers_to_transform")
-    if layers is None or layers == []:
+    if layers is None or layers == [] or module in wanted:
         return True
     patterns = config.get("layers_pattern") or []
     found = [

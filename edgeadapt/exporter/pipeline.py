@@ -252,6 +252,7 @@ def _manifest(
     slots = assemble.slots(traced.wirings, pairs)
     names = {slot.name for slot in slots}
     whole = all(not wiring.open for wiring in traced.wirings.sites.values())
+    labelled = bool(task.LABELS) and whole
     prepared = preprocess.records(preprocessor, opened.model.config, folder)
     return Manifest(
         format=bundle.FORMAT,
@@ -266,7 +267,8 @@ def _manifest(
         ),
         outputs=tuple(_output(value, names, traced) for value in traced.model.graph.outputs),
         slots=slots,
-        labels=opened.labels if task.LABELS and whole else None,
+        labels=opened.labels if labelled else None,
+        problem_type=opened.model.config.problem_type if labelled else None,
         tokenizer=prepared[0],
         image=prepared[1],
         files={},

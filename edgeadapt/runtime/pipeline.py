@@ -18,7 +18,7 @@ from edgeadapt.runtime.tokenizer import TextTokenizer
 from edgeadapt.tasks import Choice, Row, Text, Tokens
 
 if TYPE_CHECKING:
-    from edgeadapt.bundle import Manifest
+    from edgeadapt.bundle import Manifest, ProblemType
     from edgeadapt.runtime.provider import ProviderName
     from edgeadapt.runtime.tokenizer import Shorten
     from edgeadapt.tasks import Array
@@ -43,6 +43,10 @@ class RunnableBundle(Protocol):
 
     def labels(self, adapter: Choice = None) -> tuple[str, ...]:
         """Returns the labels of an adapter's head, or of the base's."""
+        ...
+
+    def problem_type(self, adapter: Choice = None) -> ProblemType | None:
+        """Returns what an adapter's head, or the base's, was trained to answer."""
         ...
 
 
@@ -134,6 +138,10 @@ class BundleRunner:
     def labels(self, adapter: Choice) -> tuple[str, ...]:
         """Returns the labels of an adapter's head, or of the base's."""
         return self._session.labels(adapter)
+
+    def problem_type(self, adapter: Choice) -> ProblemType | None:
+        """Returns what an adapter's head, or the base's, was trained to answer."""
+        return self._session.problem_type(adapter)
 
     def run(self, rows: Iterable[Row], adapters: Sequence[Choice], batch_size: int) -> Iterator[dict[str, Array]]:
         """Yields the task's outputs of each row, without the batch axis, cut to the row's own length and labels.

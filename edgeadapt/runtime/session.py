@@ -21,7 +21,7 @@ from edgeadapt.runtime.stacks import Stacks
 if TYPE_CHECKING:
     import onnxruntime as ort
 
-    from edgeadapt.bundle import AdapterRecord, Manifest
+    from edgeadapt.bundle import AdapterRecord, Manifest, ProblemType
     from edgeadapt.runtime.filling import Array
 
 _HOST = Device("cpu")
@@ -77,14 +77,23 @@ class Session:
             AdapterError: As `run`.
             ConfigError: As `run`.
         """
-        slots = self.manifest.slots
-        row = chosen(adapter, self._adapters, slots)
-        head = {slot.name for slot in slots if "labels" in slot.shape}
-        # At most one part of a blend brings a head; without any, labels of an adapter are its names for the base's.
-        for part, _ in sorted(row, key=lambda entry: not entry[0].brings & head):
-            if part.record.labels is not None or part.brings & head:
-                return part.record.labels or ()
+        for record, has_head in self._records(adapter):
+            # Without a head, labels of an adapter are its names for the base's.
+            if record.labels is not None or has_head:
+                return record.labels or ()
         return self.manifest.labels or ()
+
+    def problem_type(self, adapter: Choice = None) -> ProblemType | None:
+        """Returns what the head of a run with `adapter` was trained to answer; None where nobody said.
+
+        Raises:
+            AdapterError: As `run`.
+            ConfigError: As `run`.
+        """
+        for record, has_head in self._records(adapter):
+            if record.problem_type is not None or has_head:
+                return record.problem_type
+        return self.manifest.problem_type
 
     def run(self, inputs: Mapping[str, Array], adapter: Choices = None) -> dict[str, Array | list[Array]]:
         """Runs the model.
@@ -176,6 +185,17 @@ class Session:
             gone = named(name, self._adapters)
             self._adapters = {key: adapter for key, adapter in self._adapters.items() if adapter is not gone}
         self._stacks.clear()
+
+    def _records(self, adapter: Choice) -> list[tuple[AdapterRecord, bool]]:
+        """Returns the record of each adapter of a choice, and whether it has a head of its own; that one comes first.
+
+        A slot that is filled with a number for adapters without it adds to a head (a LoRA, a bias), and is none.
+        """
+        slots = self.manifest.slots
+        head = {slot.name for slot in slots if "labels" in slot.shape and slot.neutral in ("stored", None)}
+        # At most one part of a blend has a head.
+        parts = [(part.record, bool(part.brings & head)) for part, _ in chosen(adapter, self._adapters, slots)]
+        return sorted(parts, key=lambda entry: not entry[1])
 
     def _filling(self, row: Row) -> Filling:
         """Returns what to feed for one row: an adapter's own, or a blend, kept from earlier or made now."""

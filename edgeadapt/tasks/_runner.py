@@ -15,6 +15,8 @@ Text: TypeAlias = str | tuple[str, str]
 """One row of text: a text, or a pair whose halves the tokenizer joins."""
 Choice: TypeAlias = str | Mapping[str, float] | None
 """What one row runs with: an adapter's name, a blend `{name: weight}`, or None for the base."""
+ProblemType: TypeAlias = Literal["regression", "single_label_classification", "multi_label_classification"]
+"""What a head was trained to answer, as transformers' `config.problem_type` names it."""
 
 BATCH_SIZE = 8
 """Rows a run unless the caller says otherwise: enough to keep two cores busy, small enough for a phone's memory."""
@@ -140,6 +142,10 @@ class Runner(Protocol):
 
     def labels(self, adapter: Choice) -> tuple[str, ...]:
         """Returns the labels of an adapter's head, or of the base's."""
+        ...
+
+    def problem_type(self, adapter: Choice) -> ProblemType | None:
+        """Returns what an adapter's head, or the base's, was trained to answer; None where nobody said."""
         ...
 
 

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias, TypedDict
 import numpy as np
 
 from edgeadapt.errors import BundleError, ConfigError
-from edgeadapt.tasks._runner import Array
+from edgeadapt.tasks._runner import Array, ProblemType
 
 Activation: TypeAlias = Literal["sigmoid", "softmax", "none"]
 
@@ -38,11 +38,15 @@ def softmax(logits: Array) -> Array:
     return scores
 
 
-def activate(logits: Array, function: Activation | None) -> Array:
+def activate(logits: Array, function: Activation | None, problem_type: ProblemType | None = None) -> Array:
     """Returns the scores of `logits` `(labels,)`.
 
-    None takes the sigmoid of a single label and the softmax of several, as `TextClassificationPipeline.postprocess`
-    does where the model's config has no `problem_type`.
+    A `function` of None leaves it to the head, as `TextClassificationPipeline.postprocess` does.
+
+    Cases:
+        1. A regression: its logits are its answer.
+        2. Several labels at a time, or a single one: the sigmoid.
+        3. One of several labels, or nobody said: the softmax.
 
     Raises:
         ConfigError: There is no such function.
@@ -52,7 +56,7 @@ def activate(logits: Array, function: Activation | None) -> Array:
         ([0.5], [0.5, 0.5])
     """
     if function is None:
-        function = "sigmoid" if logits.shape[-1] == 1 else "softmax"
+        function = _default(problem_type, logits.shape[-1])
     if function == "sigmoid":
         return sigmoid(logits)
     if function == "softmax":
@@ -62,6 +66,12 @@ def activate(logits: Array, function: Activation | None) -> Array:
     raise ConfigError(
         f"function_to_apply: got {function!r}, expected 'sigmoid', 'softmax', 'none', or None for the default."
     )
+
+
+def _default(problem_type: ProblemType | None, labels: int) -> Activation:
+    if problem_type == "regression":
+        return "none"
+    return "sigmoid" if problem_type == "multi_label_classification" or labels == 1 else "softmax"
 
 
 def scored(scores: Array, labels: Sequence[str]) -> list[Scored]:

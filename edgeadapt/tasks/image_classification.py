@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from edgeadapt.tasks._runner import BATCH_SIZE, Array, Choice, Runner, as_rows, choices
+from edgeadapt.tasks._runner import BATCH_SIZE, Array, Choice, ProblemType, Runner, as_rows, choices
 from edgeadapt.tasks._samples import PICTURES
 from edgeadapt.tasks._scores import Activation, Scored, activate, best_first, check_top_k, scored
 
@@ -17,7 +17,11 @@ SAMPLES = PICTURES
 
 
 def postprocess(
-    logits: Array, labels: Sequence[str], top_k: int = 5, function_to_apply: Activation | None = None
+    logits: Array,
+    labels: Sequence[str],
+    top_k: int = 5,
+    function_to_apply: Activation | None = None,
+    problem_type: ProblemType | None = None,
 ) -> list[Scored]:
     """Returns what `ImageClassificationPipeline.postprocess` of transformers returns for one image.
 
@@ -25,14 +29,15 @@ def postprocess(
         logits: `(labels,)`.
         labels: The head's labels.
         top_k: How many labels to return, best first.
-        function_to_apply: What makes scores of logits; None for the sigmoid of one label, the softmax of several.
+        function_to_apply: What makes scores of logits; None for what the head was trained for.
+        problem_type: What that is; None for the sigmoid of one label, the softmax of several.
 
     Example:
         >>> import numpy as np
         >>> postprocess(np.array([1.0, 3.0, 2.0], np.float32), ["cat", "dog", "owl"], 2, "none")
         [{'label': 'dog', 'score': 3.0}, {'label': 'owl', 'score': 2.0}]
     """
-    return best_first(scored(activate(logits, function_to_apply), labels))[:top_k]
+    return best_first(scored(activate(logits, function_to_apply, problem_type), labels))[:top_k]
 
 
 class Pipeline:
@@ -56,8 +61,9 @@ class Pipeline:
             inputs: A path, a PIL image, a uint8 array `(height, width, 3)`, or a list of them.
             adapter: One adapter for all, or a list with one for each image; None is the base.
             top_k: How many labels to return, best first.
-            function_to_apply: What makes scores of logits: `"sigmoid"`, `"softmax"`, `"none"`; None takes the sigmoid
-                where a head has one label and the softmax where it has several.
+            function_to_apply: What makes scores of logits: `"sigmoid"`, `"softmax"`, `"none"`. None takes what the head
+                was trained for: a regression's logits as they are, the sigmoid for several labels at a time, else the
+                sigmoid of one label and the softmax of several.
             batch_size: Images read and computed at a time, in their order.
 
         Raises:
@@ -68,7 +74,13 @@ class Pipeline:
         adapters = choices(adapter, len(images))
         outputs = self._runner.run(self._runner.pixels(images), adapters, batch_size)
         results = [
-            postprocess(output["logits"], self._runner.labels(name), top_k, function_to_apply)
+            postprocess(
+                output["logits"],
+                self._runner.labels(name),
+                top_k,
+                function_to_apply,
+                self._runner.problem_type(name),
+            )
             for output, name in zip(outputs, adapters, strict=True)
         ]
         return results if as_list else results[0]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
 from edgeadapt.errors import InputError
-from edgeadapt.tasks._runner import BATCH_SIZE, Array, Choice, Runner, Text, as_rows, choices
+from edgeadapt.tasks._runner import BATCH_SIZE, Array, Choice, ProblemType, Runner, Text, as_rows, choices
 from edgeadapt.tasks._samples import TEXTS
 from edgeadapt.tasks._scores import Activation, Scored, activate, best_first, check_top_k, scored
 
@@ -21,7 +21,11 @@ TopK: TypeAlias = int | Literal["best"] | None
 
 
 def postprocess(
-    logits: Array, labels: Sequence[str], top_k: TopK = "best", function_to_apply: Activation | None = None
+    logits: Array,
+    labels: Sequence[str],
+    top_k: TopK = "best",
+    function_to_apply: Activation | None = None,
+    problem_type: ProblemType | None = None,
 ) -> Scored | list[Scored]:
     """Returns what `TextClassificationPipeline.postprocess` of transformers returns for one text.
 
@@ -29,14 +33,15 @@ def postprocess(
         logits: `(labels,)`.
         labels: The head's labels.
         top_k: `"best"` for the best label alone, a number for a list of so many, None for a list of all.
-        function_to_apply: What makes scores of logits; None for the sigmoid of one label, the softmax of several.
+        function_to_apply: What makes scores of logits; None for what the head was trained for.
+        problem_type: What that is; None for the sigmoid of one label, the softmax of several.
 
     Example:
         >>> import numpy as np
         >>> postprocess(np.array([0.0, 0.0, 9.0], np.float32), ["ham", "spam", "news"], function_to_apply="none")
         {'label': 'news', 'score': 9.0}
     """
-    records = scored(activate(logits, function_to_apply), labels)
+    records = scored(activate(logits, function_to_apply, problem_type), labels)
     if top_k == "best":
         # The first of equal scores, as argmax takes it.
         return max(records, key=lambda record: record["score"])
@@ -66,9 +71,10 @@ class Pipeline:
             adapter: One adapter for all, or a list with one for each text; None is the base.
             top_k: `"best"` for the best label alone (transformers' default), a number for a list of so many for each
                 text, None for all.
-            function_to_apply: What makes scores of logits: `"sigmoid"`, `"softmax"`, `"none"`; None takes the sigmoid
-                where a head has one label and the softmax where it has several. Say `"sigmoid"` for a head trained on
-                several labels at a time and `"none"` for a regression: the bundle doesn't know.
+            function_to_apply: What makes scores of logits: `"sigmoid"`, `"softmax"`, `"none"`. None takes what the head
+                was trained for: a regression's logits as they are, the sigmoid for several labels at a time, else the
+                sigmoid of one label and the softmax of several.
+                An adapter's head was trained for what the `config.json` of its folder said.
             truncation: Whether a text that is too long is cut or refused.
             batch_size: Texts computed at a time, in their order.
 
@@ -81,7 +87,13 @@ class Pipeline:
         adapters = choices(adapter, len(rows))
         outputs = self._runner.run(self._runner.tokens(_texts(rows), truncation), adapters, batch_size)
         results = [
-            postprocess(output["logits"], self._runner.labels(name), top_k, function_to_apply)
+            postprocess(
+                output["logits"],
+                self._runner.labels(name),
+                top_k,
+                function_to_apply,
+                self._runner.problem_type(name),
+            )
             for output, name in zip(outputs, adapters, strict=True)
         ]
         # transformers puts the one record of one text into a list, and that of one pair not.

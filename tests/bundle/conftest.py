@@ -43,6 +43,7 @@ def manifest() -> Manifest:
             Slot("norm.bias", "modules_to_save", "norm", "bias", "float32", ("rows", 1, 8), "stored"),
         ),
         labels=None,
+        problem_type=None,
         tokenizer=TokenizerRecord("tokenizer.json", 512, "right", 0, "[PAD]", 0, None),
         image=ImageRecord(
             224, 224, {"shortest_edge": 256}, 3, (224, 224), 1 / 255, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
@@ -64,6 +65,7 @@ def adapter() -> AdapterRecord:
         fingerprint=f"sha256:{DIGEST}",
         sites={"q": {"lora": {"rank": 8}, "bias": {}}, "head": {"modules_to_save": {}}},
         labels=("ham", "späm"),
+        problem_type="single_label_classification",
         source={
             "kind": "peft",
             "alpha": 16,

@@ -31,6 +31,7 @@ def test_a_manifest_has_exactly_these_bytes(tmp_path: Path) -> None:
         outputs=(TensorRecord("y", "float32", ()),),
         slots=(Slot("q.lora_A", "lora", "q", "lora_A", "float32", ("rows", 4, "rank"), Neutral((1, 4, 1), 0)),),
         labels=("ü",),
+        problem_type="regression",
         tokenizer=None,
         image=None,
         files={"model.onnx.data": FileRecord(0, EMPTY_SHA256), "model.onnx": FileRecord(0, EMPTY_SHA256)},
@@ -57,6 +58,7 @@ def test_a_manifest_has_exactly_these_bytes(tmp_path: Path) -> None:
     }}
   ],
   "labels": ["ü"],
+  "problem_type": "regression",
   "tokenizer": null,
   "image": null,
   "files": {{

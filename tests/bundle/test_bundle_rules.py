@@ -15,6 +15,7 @@ from edgeadapt.errors import BundleError
 GONE = object()
 DIGEST = "0123456789abcdef" * 4
 FILE = {"bytes": 1, "sha256": DIGEST}
+PROBLEM_TYPES = "'regression' or 'single_label_classification' or 'multi_label_classification' or null"
 
 # Where, what stands there instead, and the one problem that makes. These the JSON Schema refuses, too.
 MANIFEST_RULES: list[tuple[tuple[str | int, ...], Any, str]] = [
@@ -62,6 +63,8 @@ MANIFEST_RULES: list[tuple[tuple[str | int, ...], Any, str]] = [
     (("labels",), [], "$.labels: expected one label or more, got []"),
     (("labels",), "ab", "$.labels: expected a list or null, got 'ab'"),
     (("labels",), ["a", 1], "$.labels[1]: expected text, got 1"),
+    (("problem_type",), "multi-label", f"$.problem_type: expected {PROBLEM_TYPES}, got 'multi-label'"),
+    (("problem_type",), GONE, "$.problem_type: missing"),
     (("tokenizer", "padding_side"), "middle", "$.tokenizer.padding_side: expected 'right' or 'left', got 'middle'"),
     (("tokenizer", "max_length"), 0, "$.tokenizer.max_length: expected a number of 1 or more, got 0"),
     (("tokenizer", "pad_id"), -1, "$.tokenizer.pad_id: expected a number of 0 or more, got -1"),
@@ -92,6 +95,8 @@ ADAPTER_RULES: list[tuple[tuple[str | int, ...], Any, str]] = [
     (("sites", "q", "lora", "alpha"), 8, "$.sites.q.lora: expected only 'rank', got {"),
     (("sites", "q", "lora", "rank"), 0, "$.sites.q.lora.rank: expected a number of 1 or more, got 0"),
     (("sites", "q", ""), {}, "$.sites.q[\"\"] (the key): expected text that is not empty, got ''"),
+    (("problem_type",), 1, f"$.problem_type: expected {PROBLEM_TYPES}, got 1"),
+    (("problem_type",), GONE, "$.problem_type: missing"),
     (("source",), [], "$.source: expected an object, got []"),
     (("parity", "tolerance"), None, "$.parity.tolerance: expected a number, got null"),
     (("parity", "top1_agreement"), "1", "$.parity.top1_agreement: expected a number or null, got '1'"),

@@ -7,12 +7,12 @@ import re
 from dataclasses import fields
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from edgeadapt import bundle
+from edgeadapt import adapter, bundle
 from edgeadapt.bundle import (
     AdapterRecord,
     FileRecord,
@@ -27,6 +27,7 @@ from edgeadapt.bundle import (
 )
 from edgeadapt.bundle.names import name_problem, path_problem
 from edgeadapt.bundle.records import DTYPES
+from edgeadapt.tasks import _runner
 from tests.bundle.test_bundle_rules import ADAPTER_RULES, MANIFEST_RULES, changed
 
 BUNDLE = json.loads((files("edgeadapt") / "schema" / "bundle.schema.json").read_text("utf-8"))
@@ -101,6 +102,14 @@ def test_schema_and_record_have_the_same_keys(schema: Any, record: Any) -> None:
 
 def test_schema_and_records_know_the_same_dtypes() -> None:
     assert tuple(BUNDLE["$defs"]["dtype"]["enum"]) == DTYPES
+
+
+def test_all_know_the_same_problem_types() -> None:
+    """The layers can't share the type: adapters and tasks know nothing of bundles."""
+    expected = get_args(bundle.ProblemType)
+    assert get_args(adapter.ProblemType) == get_args(_runner.ProblemType) == expected
+    assert BUNDLE["properties"]["problem_type"]["enum"] == ADAPTER["properties"]["problem_type"]["enum"]
+    assert ADAPTER["properties"]["problem_type"]["enum"] == [*expected, None]
 
 
 def test_both_schemas_describe_files_alike() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 import numpy as np
@@ -58,3 +59,17 @@ def test_a_stage_is_told_where_it_takes_longer_than_patience(
     assert told == "slow ...\n"
     time.sleep(0.3)
     assert capsys.readouterr().err == ""
+
+
+def test_a_terminal_has_a_spinner_that_ends_with_the_work(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    with pytest.raises(ZeroDivisionError), terminal.stages() as progress:
+        progress("reading [adapters]")
+        raise ZeroDivisionError
+    told = capsys.readouterr().err
+    assert "reading [adapters] ..." in told
+    hidden, shown = told.index("\x1b[?25l"), told.index("\x1b[?25h")
+    assert hidden < shown  # the cursor is back

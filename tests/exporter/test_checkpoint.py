@@ -189,15 +189,15 @@ def test_all_tensors_with_nan_or_inf_are_named_and_counted(spam: Path) -> None:
     ]
 
 
-def without(file: str) -> Callable[[Path], None]:
+def without(file: str) -> Callable[[Path], object]:
     return lambda folder: (folder / file).unlink()
 
 
-def holding(content: str) -> Callable[[Path], None]:
-    return lambda folder: [None, (folder / CONFIG).write_text(content)][0]
+def holding(content: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / CONFIG).write_text(content)
 
 
-FOLDERS: list[tuple[Callable[[Path], None], str]] = [
+FOLDERS: list[tuple[Callable[[Path], object], str]] = [
     (without(WEIGHTS), f"holds no weights: neither {WEIGHTS} nor {PICKLE}"),
     (without(CONFIG), f"is not a PEFT adapter: it has no {CONFIG}"),
     (holding("{"), "is not JSON: "),
@@ -206,7 +206,7 @@ FOLDERS: list[tuple[Callable[[Path], None], str]] = [
 
 
 @pytest.mark.parametrize(("change", "problem"), FOLDERS, ids=[problem for _, problem in FOLDERS])
-def test_a_folder_that_is_no_adapter_is_refused(spam: Path, change: Callable[[Path], None], problem: str) -> None:
+def test_a_folder_that_is_no_adapter_is_refused(spam: Path, change: Callable[[Path], object], problem: str) -> None:
     change(spam)
 
     assert problem in refused(spam, CheckpointError)

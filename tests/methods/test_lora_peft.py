@@ -60,7 +60,7 @@ def written(folder: Path, tensors: dict[str, np.ndarray], config: dict[str, obje
     path = folder / subgraph.FILE
     import onnx_ir as ir
 
-    ir.save(subgraph.build(Adapter("lora", attachments, None, {}), wirings), path)
+    ir.save(subgraph.build(Adapter("lora", attachments, None, None, {}), wirings), path)
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +10,26 @@ import peft
 import pytest
 
 import edgeadapt
-from edgeadapt.errors import AdapterError
+from edgeadapt.errors import AdapterError, CheckpointError
+from edgeadapt.exporter.adding import add
+from edgeadapt.exporter.pipeline import export
 from edgeadapt.exporter.preprocess import load_preprocessing
 from tests import tiny
 from tests.tasks.reference import TEXTS, assert_same, pipeline, transformers
 
 LABELS = {"spam": ("ham", "spam"), "intents": tuple(f"LABEL_{index}" for index in range(5))}
+SEVERAL = "multi_label_classification"
+RESIZED = {"ignore_mismatched_sizes": True}
+"""For an adapter whose head has another number of labels than the base's."""
 
 
-def reference(base: Path, adapter: Path, labels: tuple[str, ...]) -> Any:
-    """Returns transformers' own pipeline for one adapter."""
-    options = {"id2label": dict(enumerate(labels)), "label2id": {label: index for index, label in enumerate(labels)}}
+def reference(base: Path, adapter: Path, labels: tuple[str, ...], **config: Any) -> Any:
+    """Returns transformers' own pipeline for one adapter; `config` goes over the base's configuration."""
+    options = {
+        **config,
+        "id2label": dict(enumerate(labels)),
+        "label2id": {label: index for index, label in enumerate(labels)},
+    }
     with tiny.quiet():
         model = transformers.AutoModelForSequenceClassification.from_pretrained(base, **options)
         # Merged, since transformers 4 refuses models wrapped by PEFT.
@@ -50,3 +60,55 @@ def test_rows_of_one_batch_have_their_own_adapters_and_labels(
 def test_a_base_without_head_asks_for_an_adapter(tiny_bundle: Path) -> None:
     with pytest.raises(AdapterError, match="choose an adapter"):
         edgeadapt.pipeline(tiny_bundle)(TEXTS)
+
+
+@pytest.fixture(scope="module")
+def headed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base whose head answers several labels at a time, with an adapter that keeps it and two with their own."""
+    folder = tmp_path_factory.mktemp("headed")
+    base = tiny.base(folder / "base", task="text-classification", num_labels=3, problem_type=SEVERAL)
+    tiny.lora_adapter(base, folder / "keeps", rank=3, targets=r".*query", task_type=None)
+    tiny.lora_adapter(base, folder / "price", num_labels=1, seed=1)
+    _write_config(folder / "price", {"problem_type": "regression"})
+    tiny.lora_adapter(base, folder / "silent", num_labels=2, seed=2)
+    export(base, {name: folder / name for name in ("keeps", "price")}, folder / "bundle", task="text-classification")
+    add(folder / "bundle", folder / "silent", "silent")
+    return folder
+
+
+def _write_config(folder: Path, config: dict[str, Any]) -> None:
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def test_scores_are_those_each_head_was_trained_for(headed: Path) -> None:
+    three = ("LABEL_0", "LABEL_1", "LABEL_2")
+    theirs = {
+        None: pipeline(
+            "text-classification",
+            transformers.AutoModelForSequenceClassification.from_pretrained(headed / "base"),
+            load_preprocessing(headed / "base"),
+        ),
+        "keeps": reference(headed / "base", headed / "keeps", three),
+        "price": reference(headed / "base", headed / "price", three[:1], problem_type="regression", **RESIZED),
+        "silent": reference(headed / "base", headed / "silent", three[:2], problem_type=None, **RESIZED),
+    }
+    ours = edgeadapt.pipeline(headed / "bundle")
+    for name, live in theirs.items():
+        assert_same(ours(TEXTS, adapter=name, top_k=None), live(TEXTS, top_k=None))
+    mixed = [live(text, top_k=None) for live, text in zip(theirs.values(), TEXTS, strict=True)]
+    assert_same(ours(TEXTS, adapter=list(theirs), top_k=None), mixed)
+
+
+def test_a_lora_on_the_bases_head_answers_as_that_head(tmp_path: Path) -> None:
+    base = tiny.base(tmp_path / "base", task="text-classification", num_labels=3, problem_type=SEVERAL)
+    tuned = tiny.lora_adapter(base, tmp_path / "tuned", targets=r".*classifier", task_type=None)
+    ours = edgeadapt.pipeline(export(base, {"tuned": tuned}, tmp_path / "bundle", task="text-classification").path)
+    theirs = reference(base, tuned, ("LABEL_0", "LABEL_1", "LABEL_2"))
+    assert_same(ours(TEXTS, adapter="tuned", top_k=None), theirs(TEXTS, top_k=None))
+
+
+def test_a_problem_type_that_there_is_not_is_refused(headed: Path, tmp_path: Path) -> None:
+    adapter = tiny.lora_adapter(headed / "base", tmp_path / "odd", num_labels=2)
+    _write_config(adapter, {"problem_type": "multi-label"})
+    with pytest.raises(CheckpointError, match="problem_type: got 'multi-label', expected null or one of regression"):
+        add(headed / "bundle", adapter, "odd")

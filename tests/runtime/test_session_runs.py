@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from edgeadapt.runtime import Session, load
 from edgeadapt.runtime.filling import Filling
 from edgeadapt.runtime.stacks import Stacks
-from tests.runtime.tiny_bundle import Arrays, TinyBundle, inputs
+from tests.runtime.tiny_bundle import Arrays, TinyBundle, arrays, inputs, write_adapter
 
 KINDS = ["headless", "headed", "encoder", "whole_batch"]
 CHOICES: dict[str, list[Any]] = {
@@ -136,6 +137,17 @@ def test_labels(session: Session, headless: TinyBundle, encoder: TinyBundle) -> 
     assert session.labels({"short": 1, "spam": 1}) == ("spam-0", "spam-1")
     assert load(headless.path).labels("topic") == tuple(f"topic-{index}" for index in range(5))
     assert load(encoder.path).labels("polite") == ()
+
+
+def test_problem_types_are_those_of_the_head(session: Session, headless: TinyBundle, tmp_path: Path) -> None:
+    assert session.problem_type() == "multi_label_classification"
+    assert session.problem_type("polite") == "multi_label_classification"
+    assert session.problem_type("spam") is None
+    own = arrays(2, 3, labels=1)
+    session.add_adapter(write_adapter(tmp_path / "price", "price", own, problem_type="regression"))
+    assert session.problem_type("price") == "regression"
+    assert session.problem_type({"polite": 1, "price": 1}) == "regression"
+    assert load(headless.path).problem_type("topic") is None
 
 
 def test_what_a_session_tells_about_itself(session: Session, headed: TinyBundle) -> None:

@@ -137,6 +137,7 @@ def build(folder: Path, head: Head = "open", *, bias_rows: Literal["rows", 1] = 
         outputs=_outputs(head),
         slots=_slots(head, bias_rows),
         labels=("no", "maybe", "yes") if head == "stored" else None,
+        problem_type="multi_label_classification" if head == "stored" else None,
         tokenizer=None,
         image=None,
         files=bundle.record_files(folder, ["model.onnx"]),
@@ -164,6 +165,7 @@ def write_adapter(
         "method": "lora",
         "sites": {"encoder.fc": {"lora": {"rank": own[A].shape[-1]}}} if A in own else {},
         "labels": tuple(f"{name}-{index}" for index in range(labels)) or None,
+        "problem_type": None,
         "parity": ParityRecord("numpy", 1e-6, 1.0, 1.0, 1.0, 1e-5) if case is not None else None,
     } | changed
     record = AdapterRecord(

@@ -12,7 +12,7 @@ import torch
 import transformers as _transformers
 
 from edgeadapt import tasks
-from edgeadapt.bundle import Manifest, ModelRecord, TensorRecord
+from edgeadapt.bundle import Manifest, ModelRecord, ProblemType, TensorRecord
 from edgeadapt.exporter import preprocess
 from edgeadapt.tasks import Array, Choice
 from tests import tiny
@@ -27,6 +27,13 @@ TEXTS = [
     "Where are you? I am in New York City with runners running",
 ]
 """Texts of several lengths with words inside and outside of the vocabulary, and punctuation."""
+
+
+HEADS = [
+    *((count, kind) for count in (1, 3) for kind in (None, "regression", "multi_label_classification")),
+    (3, "single_label_classification"),
+]
+"""Label counts with every problem type that transformers allows for them."""
 
 
 class TorchSession:
@@ -63,6 +70,7 @@ class TorchSession:
             outputs=tuple(TensorRecord(name, "float32", axes) for name, axes in tasks.get(task).OUTPUTS.items()),
             slots=(),
             labels=None,
+            problem_type=None,
             tokenizer=tokenizer,
             image=image,
             files={},
@@ -71,6 +79,10 @@ class TorchSession:
     def labels(self, adapter: Choice = None) -> tuple[str, ...]:
         labels = self.models[adapter].config.id2label
         return tuple(labels[index] for index in range(len(labels)))
+
+    def problem_type(self, adapter: Choice = None) -> ProblemType | None:
+        problem_type: ProblemType | None = self.models[adapter].config.problem_type
+        return problem_type
 
     def run(self, inputs: Mapping[str, Array], adapter: Choice | Sequence[Choice] = None) -> dict[str, Any]:
         assert list(inputs) == [record.name for record in self.manifest.inputs]

@@ -11,7 +11,7 @@ from edgeadapt.errors import ConfigError, InputError
 from edgeadapt.exporter.preprocess import load_preprocessing
 from edgeadapt.tasks import image_classification
 from tests import tiny
-from tests.tasks.reference import TorchSession, assert_same, model, pipeline
+from tests.tasks.reference import HEADS, TorchSession, assert_same, model, pipeline
 
 TASK = "image-classification"
 IMAGES = [Image.fromarray(picture) for picture in image_classification.SAMPLES]
@@ -64,6 +64,16 @@ def test_every_image_is_scored_by_its_own_adapter(tmp_path: Path) -> None:
     choices = ["birds", None, "birds"]
     expected = [pipeline(TASK, models[name], processor)(image) for name, image in zip(choices, IMAGES)]  # noqa: B905
     assert_same(ours(IMAGES[:3], adapter=choices), expected)
+
+
+@pytest.mark.parametrize(("count", "problem_type"), HEADS)
+def test_scores_are_those_the_head_was_trained_for(tmp_path: Path, count: int, problem_type: str | None) -> None:
+    processor = load_preprocessing(tiny.image_processor(tmp_path))
+    live = model(TASK, "vit", num_labels=count, problem_type=problem_type)
+    ours = edgeadapt.pipeline(TorchSession(tmp_path, TASK, processor, {None: live}))
+    theirs = pipeline(TASK, live, processor)
+    assert_same(ours(IMAGES), theirs(IMAGES))
+    assert_same(ours(IMAGES[1], function_to_apply="softmax"), theirs(IMAGES[1], function_to_apply="softmax"))
 
 
 def test_top_k_has_to_be_a_count(pipelines: tuple[Any, Any]) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 import edgeadapt
 from edgeadapt.errors import BundleError, ConfigError, InputError
-from tests.tasks.reference import TEXTS, TorchSession, assert_same, model, pipeline, word_pieces
+from tests.tasks.reference import HEADS, TEXTS, TorchSession, assert_same, model, pipeline, word_pieces
 
 TASK = "text-classification"
 PAIR = {"text": "Where is our parcel?", "text_pair": "It ran late"}
@@ -86,6 +86,16 @@ def test_every_row_is_scored_by_its_own_adapter(tmp_path: Path) -> None:
     ]
     assert_same(ours(TEXTS, adapter=choices, top_k=None), expected)
     assert_same(ours(TEXTS[0], adapter="urgent"), pipeline(TASK, models["urgent"], tokenizer)(TEXTS[0]))
+
+
+@pytest.mark.parametrize(("count", "problem_type"), HEADS)
+def test_scores_are_those_the_head_was_trained_for(tmp_path: Path, count: int, problem_type: str | None) -> None:
+    live, tokenizer = model(TASK, num_labels=count, problem_type=problem_type), word_pieces(tmp_path)
+    ours = edgeadapt.pipeline(TorchSession(tmp_path, TASK, tokenizer, {None: live}))
+    theirs = pipeline(TASK, live, tokenizer)
+    assert_same(ours(TEXTS), theirs(TEXTS))
+    assert_same(ours(TEXTS, top_k=None), theirs(TEXTS, top_k=None))
+    assert_same(ours(TEXTS, function_to_apply="softmax"), theirs(TEXTS, function_to_apply="softmax"))
 
 
 def test_a_head_with_too_few_labels_is_refused(tmp_path: Path) -> None:
