@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -72,7 +72,7 @@ def bind(checkpoint: Checkpoint, wirings: Wirings, base: BaseWeight, labels: tup
         _bind_whole(wirings, wirings.sites[site], roles, base, parts, problems)
     _check_complete(checkpoint.config, wirings, names, modules, problems)
     _check_shapes(wirings, parts, problems)
-    _check_open(wirings, parts, problems)
+    _check_open(wirings, whole, problems)
     if problems:
         raise BindingError.collect(
             f"{checkpoint.folder} does not fit this {wirings.model_type} base:", problems, _sides(names, wirings)
@@ -104,7 +104,7 @@ def refit(source: Path, adapter: Adapter, wirings: Wirings, labels: tuple[str, .
         else:
             known[site, method] = params
     _check_shapes(wirings, known, problems)
-    _check_open(wirings, known, problems)
+    _check_open(wirings, [site for site, method in known if method == HEAD], problems)
     if problems:
         raise BindingError.collect(
             f"{source} does not fit this {wirings.model_type} base:",
@@ -274,7 +274,7 @@ def _check_complete(
     """
     for site, wiring in wirings.sites.items():
         name = _as_trained(site, wirings, modules)
-        if name is None or not wiring.calls or f"{name}.weight" in names:
+        if name is None or not wiring.calls or wiring.open or f"{name}.weight" in names:
             continue
         if checkpoints.saves(config, name):
             problems.append(f"{name}: got no weight, but the configuration's modules_to_save name it")
@@ -321,9 +321,9 @@ def _check_shapes(wirings: Wirings, parts: Mapping[tuple[str, str], Params], pro
                 problems.append(f"{name}.{param}: got {_shown(array.shape)}, expected {_shown(shape)}")
 
 
-def _check_open(wirings: Wirings, parts: Mapping[tuple[str, str], Params], problems: list[str]) -> None:
+def _check_open(wirings: Wirings, brought: Collection[str], problems: list[str]) -> None:
     for name, wiring in wirings.sites.items():
-        if wiring.open and (name, HEAD) not in parts:
+        if wiring.open and name not in brought:
             problems.append(f"{name}: the base has no weights here, and the adapter brings none (modules_to_save)")
 
 

@@ -11,7 +11,7 @@ from edgeadapt.errors import ConfigError, InputError
 from edgeadapt.exporter.preprocess import load_preprocessing
 from edgeadapt.tasks import image_classification
 from tests import tiny
-from tests.tasks.reference import HEADS, TorchSession, assert_same, model, pipeline
+from tests.tasks.reference import HEADS, TorchSession, assert_same, model, pipeline, transformers
 
 TASK = "image-classification"
 IMAGES = [Image.fromarray(picture) for picture in image_classification.SAMPLES]
@@ -68,6 +68,8 @@ def test_every_image_is_scored_by_its_own_adapter(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("count", "problem_type"), HEADS)
 def test_scores_are_those_the_head_was_trained_for(tmp_path: Path, count: int, problem_type: str | None) -> None:
+    if problem_type == "regression" and transformers.__version__.startswith("4."):
+        pytest.skip("transformers 4 takes a regression of images for a classification")
     processor = load_preprocessing(tiny.image_processor(tmp_path))
     live = model(TASK, "vit", num_labels=count, problem_type=problem_type)
     ours = edgeadapt.pipeline(TorchSession(tmp_path, TASK, processor, {None: live}))
