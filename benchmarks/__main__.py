@@ -60,7 +60,9 @@ def _measured(name: str, settings: Settings, results: Path) -> bool:
     for figure in result.figures:
         target = "" if figure.target is None else f", target {figure.target:g}: {'met' if figure.met else 'MISSED'}"
         click.echo(f"  {figure.name}: {figure.value:.4g} {figure.unit}{target}")
-    click.echo(f"  took {time.monotonic() - start:.0f} s")
+    share = result.machine["others_share"]
+    others = "" if share is None else f"; others took {share:.0%} of the processor meanwhile"
+    click.echo(f"  took {time.monotonic() - start:.0f} s{others}")
     return True
 
 

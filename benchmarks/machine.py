@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +23,34 @@ def facts() -> dict[str, Any]:
         **{name: version(name) for name in ("onnxruntime", "numpy", "edgeadapt")},
         "date": datetime.now(timezone.utc).date().isoformat(),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Ticks:
+    """Processor time since the start, in seconds: of the machine, busy or not, and of this process and its children."""
+
+    all: float
+    busy: float
+    own: float
+
+    def others(self, before: Ticks) -> float | None:
+        """Returns which share of the machine others took since `before`; None where the system doesn't tell."""
+        if self.all == before.all:
+            return None
+        return max(0.0, (self.busy - before.busy - self.own + before.own) / (self.all - before.all))
+
+
+def ticks() -> Ticks:
+    """Returns the counters of now; what a hypervisor gave to other machines counts as busy."""
+    times = os.times()
+    own = times.user + times.system + times.children_user + times.children_system
+    try:
+        line = Path("/proc/stat").read_text(encoding="ascii").partition("\n")[0]
+    except OSError:
+        return Ticks(0.0, 0.0, own)
+    # user, nice, system, idle, iowait, irq, softirq, steal; what follows is in the first two already
+    counts = [int(count) / os.sysconf("SC_CLK_TCK") for count in line.split()[1:9]]
+    return Ticks(sum(counts), sum(counts) - counts[3] - counts[4], own)
 
 
 def _cpu() -> str:

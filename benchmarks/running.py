@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import compileall
-import multiprocessing
+import multiprocessing.connection
+import os
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from typing import ParamSpec, TypeVar
@@ -38,8 +40,21 @@ def run(name: str, settings: Settings) -> Result:
 
 def _apart(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Returns what `function` returns in a new process, or raises what it raises."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, initializer=_end_with_parent) as pool:
         return pool.submit(function, *args, **kwargs).result()
+
+
+def _end_with_parent() -> None:
+    """Ends this process when its parent is gone, which otherwise would go on measuring for nobody."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_watch, args=(parent.sentinel,), daemon=True).start()
+
+
+def _watch(parent: int) -> None:
+    multiprocessing.connection.wait([parent])
+    os._exit(1)
 
 
 def _prepare_bert() -> None:
@@ -55,8 +70,8 @@ def _prepare_minilm(settings: Settings) -> None:
 
 
 def _run(name: str, settings: Settings) -> Result:
-    from benchmarks.machine import facts
+    from benchmarks.machine import facts, ticks
 
-    machine = facts()
-    module = measures.get(name)
-    return Result(name, module.TITLE, module.HOW, module.measure(settings), machine)
+    machine, module, before = facts(), measures.get(name), ticks()
+    figures = module.measure(settings)
+    return Result(name, module.TITLE, module.HOW, figures, {**machine, "others_share": ticks().others(before)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,12 @@ def plain(path: Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def switchable(bundle: Path) -> Session:
-    """Returns edgeadapt's session on a bundle."""
-    return edgeadapt.load(bundle, threads=THREADS)
+def switchable(bundle: Path, others: Iterable[Path] = ()) -> Session:
+    """Returns edgeadapt's session on a bundle, with the adapters in other folders added."""
+    session = edgeadapt.load(bundle, threads=THREADS)
+    for folder in others:
+        session.add_adapter(folder)
+    return session
 
 
 def call_plain(session: onnxruntime.InferenceSession, inputs: Inputs) -> Call:

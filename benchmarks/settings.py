@@ -31,7 +31,7 @@ class Counts:
 
 SHORT_RUNS = Counts(rounds=5, warm=5, runs=30)
 """For runs of around 0.1 s, a batch of 1 x 128."""
-LONG_RUNS = Counts(rounds=5, warm=2, runs=8)
+LONG_RUNS = Counts(rounds=7, warm=2, runs=5)
 """For runs of around a second, a batch of 8 x 128."""
 
 

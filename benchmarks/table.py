@@ -78,7 +78,7 @@ def _origin(figure: Figure) -> str:
     if "variant_ms" in raw:
         return f"{raw['variant_ms']:.1f} ms / {raw['against_ms']:.1f} ms"
     if "adapter_mb" in raw:
-        return f"({raw['all_mb']:.0f} MB - {raw['base_mb']:.0f} MB) / {raw['adapter_mb']:.0f} MB"
+        return f"({raw['all_mb']:.0f} MB - {raw['before_mb']:.0f} MB) / {raw['adapter_mb']:.0f} MB"
     if "import_s" in raw:
         return f"imports before it: {raw['import_s']:.2f} s; torch not imported"
     return "-"
@@ -124,11 +124,11 @@ def _machines(results: Iterable[Result]) -> str:
     """Returns what was measured where: one line for all results of the same machine, versions and day."""
     groups: dict[str, list[tuple[str, float | None]]] = {}
     for result in results:
-        groups.setdefault(_machine(result.machine), []).append((result.name, result.machine.get("load_before")))
+        groups.setdefault(_machine(result.machine), []).append((result.name, result.machine.get("others_share")))
     lines = ["## Machine\n"]
     for machine, members in groups.items():
-        loads = [load for _, load in members if load is not None]
-        load = f" Load average before a measure: {min(loads):.1f} to {max(loads):.1f}." if loads else ""
+        shares = [share for _, share in members if share is not None]
+        load = f" Meanwhile others took {min(shares):.0%} to {max(shares):.0%} of the processor." if shares else ""
         names = f" ({', '.join(name for name, _ in members)})" if len(groups) > 1 else ""
         lines.append(f"- {machine}.{load}{names}")
     return "\n".join(lines) + "\n"

@@ -16,7 +16,8 @@ HOW = "`edgeadapt.Session.run` with two adapters in turn, and with one of them o
 
 def measure(settings: Settings) -> tuple[Figure, ...]:
     """Returns alternating / staying."""
-    session = switchable(bert.paths().bundle)
+    models = bert.paths()
+    session = switchable(models.bundle, models.others)
     inputs = bert.inputs(1)
     turns = itertools.cycle(bert.ADAPTERS[:2])
     timing = paired(

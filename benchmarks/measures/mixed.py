@@ -25,7 +25,8 @@ TOLD = Counts(rounds=3, warm=1, runs=6)
 
 def measure(settings: Settings) -> tuple[Figure, ...]:
     """Returns mixed / uniform with a composition that stays, and with new ones."""
-    session = switchable(bert.paths().bundle)
+    models = bert.paths()
+    session = switchable(models.bundle, models.others)
     inputs = bert.inputs(ROWS)
     uniform = call(session, inputs, [bert.ADAPTERS[0]] * ROWS)
     same = call(session, inputs, list(bert.ADAPTERS[:ROWS]))

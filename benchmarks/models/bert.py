@@ -1,4 +1,4 @@
-"""A bundle of BERT-base's size with a hundred adapters, and one of them folded. The weights are random, with a seed.
+"""A bundle of BERT-base's size, its adapter folded, and 99 adapters more. The weights are random, with a seed.
 
 How long a run takes depends on the shapes of the weights and not on their values.
 """
@@ -21,7 +21,7 @@ RANK, TARGETS = 8, ("query", "value")
 VOCABULARY = 30522
 SEED = 20240229
 ADAPTERS = tuple(f"a{number:03}" for number in range(100))
-"""The first was exported with PEFT, the others are it with other numbers."""
+"""The first is in the bundle, exported from PEFT; the others are folders beside it, the first with other numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +29,14 @@ class Bert:
     """Where the models lie.
 
     Attributes:
-        bundle: The bundle, with `base.onnx` and all adapters in it.
+        bundle: The bundle, with `base.onnx` and the first adapter in it.
         folded: The base with the first adapter folded into it.
+        others: The folders of the other adapters, for `Session.add_adapter`.
     """
 
     bundle: Path
     folded: Path
+    others: tuple[Path, ...]
 
 
 def prepare() -> None:
@@ -44,7 +46,7 @@ def prepare() -> None:
 
 def paths() -> Bert:
     """Returns where `prepare` has put them."""
-    return Bert(FOLDER / "bundle", FOLDER / "folded.onnx")
+    return Bert(FOLDER / "bundle", FOLDER / "folded.onnx", tuple(FOLDER / "adapters" / name for name in ADAPTERS[1:]))
 
 
 def inputs(rows: int, length: int = 128) -> dict[str, NDArray[np.int64]]:
@@ -73,7 +75,7 @@ def _make(folder: Path) -> None:
     print(f"  BERT-base: writing {len(ADAPTERS) - 1} more adapters", flush=True)
     generator = np.random.default_rng(SEED)
     for name in ADAPTERS[1:]:
-        _sibling(bundle, name, generator)
+        _sibling(bundle / "adapters" / ADAPTERS[0], folder / "adapters" / name, generator)
 
 
 def _checkpoints(folder: Path) -> tuple[Path, Path]:
@@ -99,20 +101,19 @@ def _checkpoints(folder: Path) -> tuple[Path, Path]:
     return folder / "base", folder / "adapter"
 
 
-def _sibling(bundle: Path, name: str, generator: np.random.Generator) -> None:
+def _sibling(first: Path, home: Path, generator: np.random.Generator) -> None:
     """Writes an adapter of the first one's shapes with numbers of its own; no PyTorch ran it, so it has no parity."""
     import onnxruntime
 
     from edgeadapt import bundle as bundles
     from edgeadapt.exporter import assemble
 
-    first, home = (bundle / bundles.ADAPTERS / each for each in (ADAPTERS[0], name))
     values = onnxruntime.AdapterFormat.read_adapter(str(first / assemble.WEIGHTS)).get_parameters()
     arrays: Mapping[str, NDArray[np.float32]] = {
         slot: generator.normal(0, 0.05, value.shape()).astype(np.float32) for slot, value in values.items()
     }
-    home.mkdir()
+    home.mkdir(parents=True)
     assemble.write_weights(home / assemble.WEIGHTS, arrays)
     files = bundles.record_files(home, [assemble.WEIGHTS])
     record = bundles.read_adapter(first)
-    bundles.write_adapter(home, replace(record, name=name, source={"kind": "random"}, parity=None, files=files))
+    bundles.write_adapter(home, replace(record, name=home.name, source={"kind": "random"}, parity=None, files=files))

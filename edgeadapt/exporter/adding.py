@@ -85,7 +85,10 @@ def add(
         model = folder / (manifest.model.file if new is manifest else f"model-{len(new.slots)}-slots.onnx")
         try:
             if new is not manifest:
-                pairs = dict.fromkeys((slot.site, slot.method) for slot in new.slots)
+                # What replaces a module's output comes before what adds to it, whichever of them was there first.
+                pairs = sorted(
+                    dict.fromkeys((slot.site, slot.method) for slot in new.slots), key=lambda pair: pair[1] != HEAD
+                )
                 assemble.write_switch(folder, wirings, pairs, model.name)
             if record is not None and record.parity is not None:
                 case, reference = read_parity(source, record), record.parity.reference

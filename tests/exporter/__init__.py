@@ -28,8 +28,8 @@ def altered(source: Path, target: Path, change: Callable[[Tensors], Tensors] | N
 
 
 def zeroed(tensors: Tensors) -> Tensors:
-    """Returns the tensors with every `lora_B` all zero, as before the first step of a training."""
-    return {name: array * 0 if "lora_B" in name else array for name, array in tensors.items()}
+    """Returns the tensors with every B all zero, as if nothing had been learnt."""
+    return {name: array * 0 if "lora_B" in name or "embedding_B" in name else array for name, array in tensors.items()}
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, str]]:

@@ -1,0 +1,403 @@
+"""One ONNX model out of a bundle: folded or switchable, it says what PyTorch says, and the base is left alone."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime
+import peft
+import pytest
+import torch
+import transformers
+from safetensors.numpy import load_file, save_file
+
+import edgeadapt
+from edgeadapt import bundle
+from edgeadapt.adapter import Array
+from edgeadapt.errors import (
+    AdapterError,
+    BundleError,
+    ConfigError,
+    EdgeAdaptError,
+    OutputExistsError,
+    ParityError,
+)
+from edgeadapt.exporter import assemble, merging
+from edgeadapt.exporter.merging import merge
+from edgeadapt.exporter.pipeline import export
+from edgeadapt.graph import sites
+from edgeadapt.graph.fold import base_weight
+from edgeadapt.parity import Tolerance
+from tests import tiny
+from tests.exporter import snapshot
+
+MAX_ERROR = 1e-5
+LEAST_EFFECT = 0.05
+LABELS = {"spam": 2, "intents": 5}
+
+
+@pytest.fixture(scope="module")
+def headless(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base without a head, whose zero biases the exporter merges into one, and two adapters, in a bundle.
+
+    `one` trains biases too; both change the queries.
+    """
+    folder = tmp_path_factory.mktemp("headless")
+    base = tiny.base(folder / "base")
+    weights = load_file(base / "model.safetensors")
+    for name in weights:
+        if name.endswith(("query.bias", "key.bias", "value.bias")):
+            weights[name][:] = 0
+    save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
+    options: dict[str, dict[str, Any]] = {
+        "one": {"targets": ["query", "intermediate.dense"], "bias": "lora_only"},
+        "two": {"targets": ["query", "value", "word_embeddings"], "rank": 2, "seed": 3},
+    }
+    adapters = {
+        name: tiny.lora_adapter(base, folder / name, "feature-extraction", **each) for name, each in options.items()
+    }
+    export(base, adapters, folder / "bundle")
+    return folder
+
+
+def batch(rows: int = 3, length: int = 11) -> dict[str, Array]:
+    """Returns random tokens."""
+    ids = np.random.default_rng(4).integers(5, 100, (rows, length))
+    return {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+
+
+def run(model: Path, **feeds: Array) -> Array:
+    """Returns the first output of a model, run by ONNX Runtime alone."""
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    output: Array = session.run(None, feeds)[0]
+    return output
+
+
+def classifier(base: Path, folder: Path, num_labels: int) -> Array:
+    """Returns the logits that PEFT gives."""
+    with tiny.quiet(), torch.no_grad():
+        model = transformers.AutoModelForSequenceClassification.from_pretrained(base, num_labels=num_labels)
+        inputs = {name: torch.from_numpy(array) for name, array in batch().items()}
+        logits: Array = peft.PeftModel.from_pretrained(model, str(folder)).eval()(**inputs).logits.numpy()
+        return logits
+
+
+def merged_in_torch(folder: Path, names: Sequence[str]) -> Array:
+    """Returns the hidden states of the base with adapters merged into it by PEFT, one after the other."""
+    with tiny.quiet(), torch.no_grad():
+        model = transformers.AutoModel.from_pretrained(folder / "base")
+        for name in names:
+            model = peft.PeftModel.from_pretrained(model, str(folder / name)).merge_and_unload()
+        inputs = {name: torch.from_numpy(array) for name, array in batch().items()}
+        states: Array = model.eval()(**inputs).last_hidden_state.numpy()
+        return states
+
+
+def weights(folder: Path, name: str) -> dict[str, Array]:
+    """Returns an adapter's arrays, as ONNX Runtime reads them."""
+    path = folder / "adapters" / name / "weights.onnx_adapter"
+    values = onnxruntime.AdapterFormat.read_adapter(str(path)).get_parameters()
+    return {slot: np.array(value.numpy()) for slot, value in values.items()}
+
+
+@pytest.mark.parametrize("name", sorted(LABELS))
+def test_folded_is_switched_is_peft(
+    name: str, tiny_bundle: Path, tiny_base: Path, tiny_adapters: dict[str, Path], tmp_path: Path
+) -> None:
+    before = snapshot(tiny_bundle)
+    (folded,) = merge(tiny_bundle, [name], tmp_path / "fold.onnx", mode="fold")
+    (switched,) = merge(tiny_bundle, [name], tmp_path / "switch.onnx", mode="switch")
+
+    record = bundle.read_adapter(tiny_bundle / "adapters" / name).parity
+    assert record is not None
+    for report in (folded, switched):
+        assert report.name == name
+        assert report.max_abs_error <= MAX_ERROR < LEAST_EFFECT < report.effect == record.effect
+    expected = classifier(tiny_base, tiny_adapters[name], LABELS[name])
+    for got in (
+        run(tmp_path / "fold.onnx", **batch()),
+        run(tmp_path / "switch.onnx", **batch(), **weights(tiny_bundle, name)),
+    ):
+        np.testing.assert_allclose(got, expected, atol=MAX_ERROR, rtol=0)
+    assert snapshot(tiny_bundle) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fold.onnx", "switch.onnx"]
+    for model in ("fold.onnx", "switch.onnx"):
+        onnx.checker.check_model(tmp_path / model, full_check=True)
+
+
+def test_a_folded_model_takes_the_bases_inputs_alone(tiny_bundle: Path, tmp_path: Path) -> None:
+    merge(tiny_bundle, ["spam"], tmp_path / "spam.onnx", mode="fold")
+
+    model = ir.load(tmp_path / "spam.onnx")
+    assert [value.name for value in model.graph.inputs] == ["input_ids", "attention_mask", "token_type_ids"]
+    assert [value.name for value in model.graph.outputs] == ["logits"]
+
+
+def test_folding_changes_targeted_initializers_and_leaves_the_bases_nodes_alone(headless: Path, tmp_path: Path) -> None:
+    merge(headless / "bundle", ["two"], tmp_path / "two.onnx", mode="fold")
+
+    old, new = ir.load(headless / "bundle" / assemble.BASE), ir.load(tmp_path / "two.onnx")
+    wirings = sites.read(headless / "bundle")
+    params = assemble.read_subgraphs(headless / "bundle", ["two"])["two"].attachments
+    changed = {}
+    for before, after in zip(old.graph, new.graph, strict=True):
+        assert (after.op_type, after.domain, after.name) == (before.op_type, before.domain, before.name)
+        assert {name: each.value for name, each in after.attributes.items() if name != "value"} == {
+            name: each.value for name, each in before.attributes.items() if name != "value"
+        }
+        assert [value.name for value in after.outputs] == [value.name for value in before.outputs]
+        for one, other in zip(before.inputs, after.inputs, strict=True):
+            if one is not None and other is not None and one.name != other.name:
+                changed[before.outputs[0].name] = (one, other)
+    products = {call.product: each for each in params for call in wirings.sites[each.site].calls}
+    assert changed.keys() == products.keys()
+    for product, (one, other) in changed.items():
+        assert one.const_value is not None
+        assert other.const_value is not None
+        first, second = (array[0].astype(np.float64) for array in products[str(product)].params.values())
+        weight, _ = base_weight(old, wirings.sites[products[str(product)].site])
+        moved = (weight.astype(np.float64) + first @ second).astype(np.float32)
+        stored = other.const_value.numpy()
+        np.testing.assert_array_equal(stored if stored.shape == moved.shape else stored.T, moved)
+    replaced = {other.name for _, other in changed.values()}
+    for name, value in new.graph.initializers.items():
+        if name not in replaced:
+            here, there = value.const_value, old.graph.initializers[name].const_value
+            assert here is not None
+            assert there is not None
+            assert (here.dtype, here.shape, here.tobytes()) == (there.dtype, there.shape, there.tobytes())
+
+
+def test_an_initializer_that_serves_many_sites_is_not_edited_in_place(headless: Path, tmp_path: Path) -> None:
+    base = ir.load(headless / "bundle" / assemble.BASE)
+    wirings = sites.read(headless / "bundle")
+    attention = "encoder.layer.{}.attention.self.{}"
+    query, value = attention.format(0, "query"), attention.format(1, "value")
+    shared = [each for each in base.graph.initializers.values() if len(_sites_of(each, base, wirings)) > 1]
+    assert any({query, value} <= _sites_of(each, base, wirings) for each in shared)
+
+    merge(headless / "bundle", ["one"], tmp_path / "one.onnx", mode="fold")
+
+    folded = ir.load(tmp_path / "one.onnx")
+    params = {each.site: each for each in _attachments(headless, "one") if each.method == "bias"}
+    np.testing.assert_array_equal(_bias(folded, wirings, query), params[query].params["bias_delta"][0, 0])
+    assert np.abs(_bias(folded, wirings, query)).max() > 0.1
+    assert not _bias(folded, wirings, value).any()
+
+
+def _attachments(headless: Path, name: str) -> Sequence[Any]:
+    return assemble.read_subgraphs(headless / "bundle", [name])[name].attachments
+
+
+def _bias(model: ir.Model, wirings: sites.Wirings, site: str) -> Array:
+    bias = base_weight(model, wirings.sites[site])[1]
+    assert bias is not None
+    return bias
+
+
+def _sites_of(value: ir.Value, model: ir.Model, wirings: sites.Wirings) -> set[str]:
+    """Returns the sites whose output is made by a node that reads `value`."""
+    makers = {output.name for node in value.consumers() for output in node.outputs}
+    return {name for name, wiring in wirings.sites.items() for call in wiring.calls if {call.product, call.y} & makers}
+
+
+@pytest.mark.parametrize("names", [["one", "two"], ["two", "one"]], ids=" then ".join)
+def test_several_are_folded_in_order(names: list[str], headless: Path, tmp_path: Path) -> None:
+    (report,) = merge(headless / "bundle", names, tmp_path / "both.onnx", mode="fold")
+
+    assert report.name == "+".join(names)
+    assert report.max_abs_error <= MAX_ERROR
+    got = run(tmp_path / "both.onnx", **batch())
+    np.testing.assert_allclose(got, merged_in_torch(headless, names), atol=MAX_ERROR, rtol=0)
+    for name in names:
+        assert np.abs(got - merged_in_torch(headless, [name])).max() > LEAST_EFFECT
+
+
+def test_a_switchable_model_is_the_bundles_model_bit_for_bit(headless: Path, tmp_path: Path) -> None:
+    reports = merge(headless / "bundle", ["one", "two"], tmp_path / "both.onnx", mode="switch")
+
+    assert [report.name for report in reports] == ["one", "two"]
+    model = bundle.read_manifest(headless / "bundle").model.file
+    neutrals = {
+        slot.name: np.zeros(slot.neutral.shape, np.float32)
+        for slot in bundle.read_manifest(headless / "bundle").slots
+        if isinstance(slot.neutral, bundle.Neutral)
+    }
+    for name in ("one", "two"):
+        feeds = {**batch(), **neutrals, **weights(headless / "bundle", name)}
+        np.testing.assert_array_equal(run(tmp_path / "both.onnx", **feeds), run(headless / "bundle" / model, **feeds))
+        np.testing.assert_allclose(
+            run(tmp_path / "both.onnx", **feeds), merged_in_torch(headless, [name]), atol=MAX_ERROR, rtol=0
+        )
+    np.testing.assert_array_equal(
+        run(tmp_path / "both.onnx", **batch(), **neutrals),
+        np.asarray(edgeadapt.load(headless / "bundle").run(batch())["last_hidden_state"]),
+    )
+
+
+@pytest.mark.parametrize("mode", ["fold", "switch"])
+def test_the_base_and_the_subgraphs_are_all_that_is_merged(
+    mode: Literal["fold", "switch"], headless: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = []
+    whole = ir.load
+
+    def load(path: Path) -> ir.Model:
+        loaded.append(str(Path(path).relative_to(headless / "bundle")))
+        return whole(path)
+
+    monkeypatch.setattr(ir, "load", load)
+    monkeypatch.setattr(merging, "load", None)
+    monkeypatch.setattr(onnxruntime, "AdapterFormat", None)
+
+    merge(headless / "bundle", ["one"], tmp_path / "one.onnx", mode=mode)
+
+    assert set(loaded) == {"base.onnx", "adapters/one/subgraph.onnx"}
+
+
+def test_two_heads_cant_be_folded_together(tiny_bundle: Path, tmp_path: Path) -> None:
+    with pytest.raises(AdapterError) as caught:
+        merge(tiny_bundle, ["spam", "intents"], tmp_path / "both.onnx", mode="fold")
+
+    assert str(caught.value).splitlines() == [
+        "Adapters that replace the same module can't be folded together:",
+        "  classifier: brought by 'spam' and by 'intents'",
+        "Fold one of them.",
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_heads_can_be_switched(tiny_bundle: Path, tmp_path: Path) -> None:
+    merge(tiny_bundle, ["spam", "intents"], tmp_path / "both.onnx", mode="switch")
+
+    session = edgeadapt.load(tiny_bundle)
+    model = ir.load(tmp_path / "both.onnx")
+    slots = [str(value.name) for value in model.graph.inputs][3:]
+    assert sorted(slots) == sorted(slot.name for slot in session.manifest.slots)
+    for name in LABELS:
+        filling = session.adapter(name).filling.arrays
+        got = run(tmp_path / "both.onnx", **batch(), **{slot: filling[slot] for slot in slots})
+        np.testing.assert_array_equal(got, np.asarray(session.run(batch(), adapter=name)["logits"]))
+
+
+REFUSED: dict[str, tuple[list[str], str, str, type[EdgeAdaptError], str]] = {
+    "into the bundle, beside others": (
+        ["spam"],
+        "bundle/spam.onnx",
+        "fold",
+        ConfigError,
+        "spam can't be folded into a bundle in which intents stay switchable:\nfolding changes the base's weights, and "
+        "the others were trained on the base as it is.\nWrite the folded model to a file outside the bundle.",
+    ),
+    "into the bundle, over its model": (["spam"], "bundle/model.onnx", "fold", ConfigError, "stay switchable"),
+    "into the bundle, by another way": (["spam"], "out/../bundle/x.onnx", "fold", ConfigError, "stay switchable"),
+    "into the bundle, switchable": (
+        ["spam"],
+        "bundle/spam.onnx",
+        "switch",
+        ConfigError,
+        "bundle/spam.onnx lies in the bundle, which switch leaves as it is.\nWrite to a file outside of it.",
+    ),
+    "over a file": (["spam"], "there.onnx", "fold", OutputExistsError, "there.onnx exists already.\nRemove it"),
+    "over a folder": (["spam"], "out", "fold", OutputExistsError, "out exists already."),
+    "another suffix": (["spam"], "spam.bin", "fold", ConfigError, "its name must end in .onnx."),
+    "unknown": (
+        ["spma", "spam", "intent", "zzz"],
+        "x.onnx",
+        "fold",
+        AdapterError,
+        "The bundle has no such adapter:\n  spma (did you mean 'spam'?)\n  intent (did you mean 'intents'?)\n  zzz\n"
+        "It has: intents, spam.",
+    ),
+    "the base": (["none"], "x.onnx", "switch", AdapterError, "The bundle has no such adapter:\n  none"),
+    "twice": (["spam", "spam"], "x.onnx", "fold", ConfigError, "Name at least one adapter, and each of them once."),
+    "nothing": ([], "x.onnx", "fold", ConfigError, "Name at least one adapter, and each of them once."),
+    "another mode": (["spam"], "x.onnx", "flod", ConfigError, "'fold' or 'switch' (did you mean 'fold'?)."),
+}
+
+
+@pytest.mark.parametrize("case", sorted(REFUSED))
+def test_what_cant_be_merged_is_refused_and_nothing_is_written(case: str, tiny_bundle: Path, tmp_path: Path) -> None:
+    names, output, mode, kind, message = REFUSED[case]
+    (tmp_path / "out").mkdir()
+    (tmp_path / "there.onnx").write_bytes(b"mine")
+    (tmp_path / "bundle").symlink_to(tiny_bundle)
+    before = snapshot(tmp_path), snapshot(tiny_bundle)
+
+    with pytest.raises(kind) as caught:
+        merge(tmp_path / "bundle", names, tmp_path / output, mode=mode)  # type: ignore[arg-type]  # "another mode"
+
+    assert type(caught.value) is kind
+    assert message in str(caught.value)
+    assert (snapshot(tmp_path), snapshot(tiny_bundle)) == before
+
+
+@pytest.mark.parametrize("mode", ["fold", "switch"])
+def test_numbers_beyond_the_tolerance_are_refused(
+    mode: Literal["fold", "switch"], tiny_bundle: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ParityError, match=r"(?s)differs from PyTorch:.*spam: the max abs error.*Nothing was written"):
+        merge(tiny_bundle, ["spam"], tmp_path / "spam.onnx", mode=mode, tolerance=Tolerance(max_abs=1e-12))
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("file", ["adapters/spam/subgraph.onnx", "adapters/spam/parity.npz", "base.onnx"])
+def test_a_file_that_was_changed_is_refused(file: str, tiny_bundle: Path, tmp_path: Path) -> None:
+    import shutil
+
+    home = Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
+    content = bytearray((home / file).read_bytes())
+    content[len(content) // 2] ^= 1
+    (home / file).write_bytes(content)
+
+    with pytest.raises(BundleError, match=f"{Path(file).name}: has the sha256"):
+        merge(home, ["spam"], tmp_path / "spam.onnx", mode="fold")
+
+    assert not (tmp_path / "spam.onnx").exists()
+
+
+@pytest.mark.parametrize("writes", [0, 1], ids=["to compare", "the output"])
+def test_a_full_disk_leaves_nothing(
+    writes: int, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = snapshot(tiny_bundle)
+    whole, calls = ir.save, []
+
+    def save(model: ir.Model, path: Path, **options: Any) -> None:
+        whole(model, path, **options)
+        calls.append(path)
+        if len(calls) > writes:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(ir, "save", save)
+
+    with pytest.raises((OSError, BundleError), match="No space left|The disk is full: .*spam.onnx was not written"):
+        merge(tiny_bundle, ["spam"], tmp_path / "spam.onnx", mode="fold")
+
+    assert list(tmp_path.iterdir()) == []
+    assert snapshot(tiny_bundle) == before
+
+
+def test_large_weights_get_a_file_of_their_own(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    merge(tiny_bundle, ["spam"], tmp_path / "small.onnx", mode="fold")
+    monkeypatch.setattr(merging, "ONE_FILE_BYTES", 0)
+
+    merge(tiny_bundle, ["spam"], tmp_path / "deep" / "large.onnx", mode="fold")
+
+    assert sorted(path.name for path in (tmp_path / "deep").iterdir()) == ["large.onnx", "large.onnx.data"]
+    np.testing.assert_array_equal(
+        run(tmp_path / "deep" / "large.onnx", **batch()), run(tmp_path / "small.onnx", **batch())
+    )
+    (tmp_path / "deep" / "large.onnx").unlink()
+    with pytest.raises(OutputExistsError, match=r"large\.onnx\.data exists already"):
+        merge(tiny_bundle, ["spam"], tmp_path / "deep" / "large.onnx", mode="fold")
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["large.onnx.data"]
