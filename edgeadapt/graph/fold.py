@@ -68,21 +68,20 @@ def _fold_at(model: ir.Model, wiring: Wiring, attachment: Attachment) -> None:
         if product is None:
             raise GraphError(f"{call.product}, the product of {wiring.site.name}, comes from no node.")
         old_weight, old_bias = _weight(product, call), _bias(product, call)
-        weight, bias = method.fold(
-            wiring.site, old_weight, None if old_bias is None else _array(old_bias[2]), attachment.params
-        )
+        own = None if old_bias is None else _array(old_bias[2])
+        weight, bias = method.fold(wiring.site, old_weight, own, attachment.params)
         if weight is not old_weight:
             stored = weight.T if _reads_transposed(product) else weight
             product.replace_input_with(
                 _position(product), _initializer(model, made, wiring, "weight", stored, _reads_transposed(product))
             )
-        if bias is not None:
+        if bias is not None and bias is not own:
             value = _initializer(model, made, wiring, "bias", bias, False)
             if old_bias is not None:
                 old_bias[0].replace_input_with(old_bias[1], value)
             else:
                 _add_bias(model, wiring, call, product, value)
-        elif old_bias is not None:
+        elif old_bias is not None and bias is None:
             node, position, _ = old_bias
             zeros = np.zeros_like(_array(old_bias[2]))
             node.replace_input_with(position, _initializer(model, made, wiring, "bias", zeros, False))

