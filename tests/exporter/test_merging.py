@@ -158,7 +158,7 @@ def test_folding_changes_targeted_initializers_and_leaves_the_bases_nodes_alone(
                 changed[before.outputs[0].name] = (one, other)
     products = {call.product: each for each in params for call in wirings.sites[each.site].calls}
     assert changed.keys() == products.keys()
-    for product, (one, other) in changed.items():
+    for product, (_, other) in changed.items():
         assert other.const_value is not None
         first, second = (array[0].astype(np.float64) for array in products[str(product)].params.values())
         weight, _ = base_weight(old, wirings.sites[products[str(product)].site])
