@@ -47,12 +47,14 @@ allow_pickle: yes
 adapters:
   spam: adapters/spam
   names: {path: /data/names, labels: [O, "no", B-PER]}
+  price: {path: price, problem_type: regression}
 """
     assert read(tmp_path, text) == Recipe(
         base=str(tmp_path / "model"),
         adapters={
             "spam": AdapterSource(tmp_path / "adapters" / "spam"),
             "names": AdapterSource(Path("/data/names"), ("O", "no", "B-PER")),
+            "price": AdapterSource(tmp_path / "price", problem_type="regression"),
         },
         output=tmp_path / ".." / "out",
         task="token-classification",
@@ -111,6 +113,8 @@ adapters:
   reviews:
   spam: z
   words: {path: y, labels: [yes, 3, ok, ""]}
+  price: {path: y, problem_type: regresion}
+  topics: {path: y, problem_type: [regression]}
 """
     assert problems(tmp_path, text) == [
         "line 1: a recipe has no key 'bse' (did you mean 'base'?)",
@@ -133,6 +137,9 @@ adapters:
         "line 17: adapters.words.labels[0]: expected text, got true or false (yes); put it in quotes",
         "line 17: adapters.words.labels[1]: expected text, got a whole number (3); put it in quotes",
         "line 17: adapters.words.labels[3]: is empty",
+        "line 18: adapters.price.problem_type: 'regresion' is no problem type (did you mean 'regression'?); there are "
+        "regression, single_label_classification, multi_label_classification",
+        "line 19: adapters.topics.problem_type: expected text, got a list",
         "base: missing",
     ]
 

@@ -13,6 +13,10 @@ WEIGHTS = "weights.onnx_adapter"
 def manifest_problems(manifest: Manifest) -> list[str]:
     """Returns what is wrong between the fields of a manifest, one line each with its JSON path."""
     problems = _listed("$.model.file", manifest.model.file, manifest.files)
+    if manifest.model.neutrals:
+        problems += _listed("$.model.neutrals", manifest.model.neutrals, manifest.files)
+    elif any(slot.neutral == "stored" for slot in manifest.slots):
+        problems.append("$.model.neutrals: is null, and slots have stored neutrals")
     if manifest.tokenizer:
         problems += _listed("$.tokenizer.file", manifest.tokenizer.file, manifest.files)
     for path in manifest.files:

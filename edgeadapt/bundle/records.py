@@ -91,8 +91,8 @@ class Slot:
     `shape[0]` is `"rows"` (1, or the batch size for an array of its own for each row) or the integer 1: this slot
     can't differ between the rows of one run. The other dimensions are numbers, `"rank"` (one symbol a site) or
     `"labels"`. The `neutral` is what an adapter without this param is given: a filled array, `"stored"` (the array of
-    this name in `adapters/none/weights.onnx_adapter`), or None where the base has no value of its own and every
-    adapter must bring one.
+    this name in the file `model.neutrals`), or None where the base has no value of its own and every adapter must
+    bring one.
     """
 
     name: Text
@@ -106,9 +106,13 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class ModelRecord:
-    """The switchable model: its file, precision (`fp32`), ai.onnx opset, and the ONNX Runtime it needs (`>=1.23`)."""
+    """The switchable model: its file, precision (`fp32`), ai.onnx opset, and the ONNX Runtime it needs (`>=1.23`).
+
+    `neutrals` is the file of the arrays of all slots whose neutral is stored, or None where there are none.
+    """
 
     file: FilePath
+    neutrals: FilePath | None
     precision: Text
     opset: Count
     onnxruntime: Annotated[str, _pattern(r">=[0-9]+\.[0-9]+(\.[0-9]+)?", "'>=' and a version, such as '>=1.23'")]

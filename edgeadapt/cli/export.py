@@ -15,6 +15,7 @@ from edgeadapt.cli import options, terminal
 Examples:
   edgeadapt export all-MiniLM-L6-v2 --adapter spam=adapters/spam --adapter intents=adapters/intents -o bundle
   edgeadapt export bert-base --adapter spam=adapters/spam --labels spam=ham,spam --task text-classification -o bundle
+  edgeadapt export bert-base --adapter topics=adapters/topics --problem-type topics=multi_label_classification -o bundle
   edgeadapt export --config export_configs/minilm-multitask.yaml
 """
 )
@@ -34,6 +35,14 @@ Examples:
     callback=options.pairs,
     help="Names for an adapter's labels, in order, where its folder has none or others.",
 )
+@click.option(
+    "--problem-type",
+    "problem_types",
+    multiple=True,
+    metavar="NAME=TYPE",
+    callback=options.pairs,
+    help=f"What an adapter's head was trained to answer, where its folder doesn't say it: {options.PROBLEM_TYPES}.",
+)
 @click.option("--task", metavar="TASK", help="Such as text-classification. Taken from the adapters if not given.")
 @click.option("-o", "--output", type=options.FOLDER, help="The bundle's folder; it must not exist.")
 @click.option(
@@ -49,6 +58,7 @@ def export(
     base: str | None,
     adapters: dict[str, str],
     labels: dict[str, str],
+    problem_types: dict[str, str],
     task: str | None,
     output: Path | None,
     opset: int | None,
@@ -64,7 +74,7 @@ def export(
     with PyTorch on real inputs, for every adapter; if the numbers differ, or an adapter has no effect, nothing is
     written.
     """
-    _check(ctx, base, output, adapters, labels, config)
+    _check(ctx, base, output, adapters, {"--labels": labels, "--problem-type": problem_types}, config)
     with terminal.stages() as progress:
         progress("starting")
         from edgeadapt.exporter import recipe as recipes
@@ -78,7 +88,11 @@ def export(
             recipe = recipes.Recipe(
                 base=base,
                 adapters={
-                    name: AdapterSource(Path(folder), options.label_names(labels[name]) if name in labels else None)
+                    name: AdapterSource(
+                        Path(folder),
+                        options.label_names(labels[name]) if name in labels else None,
+                        problem_types.get(name),
+                    )
                     for name, folder in adapters.items()
                 },
                 output=output,
@@ -110,7 +124,7 @@ def _check(
     base: str | None,
     output: Path | None,
     adapters: dict[str, str],
-    labels: dict[str, str],
+    said: dict[str, dict[str, str]],
     config: Path | None,
 ) -> None:
     """Refuses a recipe beside arguments that it has itself, and half of the arguments without a recipe."""
@@ -132,6 +146,10 @@ def _check(
         raise click.UsageError(
             f"{' and '.join(missing)} missing; give --config FILE, or BASE with --adapter and -o.", ctx
         )
-    unknown = [name for name in labels if name not in adapters]
+    unknown = [
+        f"{option} for {', '.join(names)}"
+        for option, given in said.items()
+        if (names := [name for name in given if name not in adapters])
+    ]
     if unknown:
-        raise click.UsageError(f"--labels for {', '.join(unknown)}, and no --adapter of that name.", ctx)
+        raise click.UsageError(f"{', '.join(unknown)}, and no --adapter of that name.", ctx)

@@ -13,7 +13,19 @@ from edgeadapt.cli import options, terminal
 if TYPE_CHECKING:
     from edgeadapt.bundle import AdapterRecord, Manifest
 
-_COLUMNS = ("adapter", "method", "rank", "sites", "labels", "size", "max abs error", "effect", "top-1", "reference")
+_COLUMNS = (
+    "adapter",
+    "method",
+    "rank",
+    "sites",
+    "labels",
+    "problem type",
+    "size",
+    "max abs error",
+    "effect",
+    "top-1",
+    "reference",
+)
 
 
 @click.command(
@@ -42,7 +54,9 @@ def inspect(bundle: Path, as_json: bool) -> None:
         facts = {name: _facts(record) for name, record in adapters}
         terminal.show_json({"base": _base(manifest), "sites": sites, "adapters": facts})
         return
-    terminal.show_table("base", ("", ""), [(key, _text(value)) for key, value in _base(manifest).items()])
+    terminal.show_table(
+        "base", ("", ""), [(key.replace("_", " "), _text(value)) for key, value in _base(manifest).items()]
+    )
     terminal.show_table("sites", ("site", "count", "methods"), _patterns(manifest))
     terminal.show_table("adapters", _COLUMNS, [_row(name, _facts(record)) for name, record in adapters])
 
@@ -50,14 +64,14 @@ def inspect(bundle: Path, as_json: bool) -> None:
 def _base(manifest: Manifest) -> dict[str, Any]:
     return {
         "task": manifest.task,
-        "model type": manifest.model_type,
+        "model_type": manifest.model_type,
         "precision": manifest.model.precision,
         "opset": manifest.model.opset,
         "onnxruntime": manifest.model.onnxruntime,
         "inputs": {tensor.name: list(tensor.shape) for tensor in manifest.inputs},
         "outputs": {tensor.name: list(tensor.shape) for tensor in manifest.outputs},
         "labels": manifest.labels and list(manifest.labels),
-        "problem type": manifest.problem_type,
+        "problem_type": manifest.problem_type,
         "bytes": sum(record.bytes for record in manifest.files.values()),
         "fingerprint": manifest.fingerprint,
         "format": manifest.format,
@@ -72,7 +86,7 @@ def _facts(record: AdapterRecord) -> dict[str, Any]:
         "ranks": sorted(ranks),
         "sites": len(record.sites),
         "labels": record.labels and list(record.labels),
-        "problem type": record.problem_type,
+        "problem_type": record.problem_type,
         "bytes": sum(each.bytes for each in record.files.values()),
         "parity": record.parity
         and {
@@ -101,7 +115,8 @@ def _row(name: str, facts: dict[str, Any]) -> tuple[str, ...]:
     )
     ranks = ", ".join(map(str, facts["ranks"])) or "-"
     labels = str(len(facts["labels"])) if facts["labels"] else "-"
-    return (name, facts["method"], ranks, str(facts["sites"]), labels, _size(facts["bytes"]), *figures)
+    problem_type = facts["problem_type"] or "-"
+    return (name, facts["method"], ranks, str(facts["sites"]), labels, problem_type, _size(facts["bytes"]), *figures)
 
 
 def _sites(manifest: Manifest) -> dict[str, set[str]]:

@@ -17,6 +17,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 FOLDER = click.Path(path_type=Path)
 """A path that is not looked at here: what is wrong with it is said by who opens it."""
 
+PROBLEM_TYPES = "regression, single_label_classification or multi_label_classification"
+"""The problem types, for help texts: their home imports numpy."""
+
 _DEBUG = "edgeadapt.debug"
 
 

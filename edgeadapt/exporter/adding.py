@@ -16,11 +16,11 @@ from edgeadapt import bundle, parity
 from edgeadapt.adapter import Adapter, Array
 from edgeadapt.bundle import AdapterRecord, Manifest, Slot, TensorRecord
 from edgeadapt.errors import AdapterError, ParityError, listed, nearest
-from edgeadapt.exporter import assemble, bare, binding
+from edgeadapt.exporter import assemble, bare, binding, problem_types
 from edgeadapt.exporter import checkpoint as checkpoints
 from edgeadapt.exporter.progress import Progress, silent
 from edgeadapt.graph import sites, subgraph
-from edgeadapt.graph.fold import base_weight, fold
+from edgeadapt.graph.fold import base_weights, fold
 from edgeadapt.graph.sites import Wirings
 from edgeadapt.graph.switch import HEAD, points
 from edgeadapt.parity import ParityReport, Tolerance
@@ -33,6 +33,7 @@ def add(
     name: str,
     *,
     labels: tuple[str, ...] | None = None,
+    problem_type: str | None = None,
     tolerance: Tolerance = Tolerance(),  # noqa: B008  # frozen
     allow_no_effect: bool = False,
     allow_pickle: bool = False,
@@ -52,6 +53,7 @@ def add(
         source: Folder of a PEFT adapter, or `adapters/<name>` of another bundle.
         name: Name it gets.
         labels: Names of its labels, where the folder has none or others.
+        problem_type: What its head was trained to answer, where the folder doesn't say it or says otherwise.
         tolerance: What its parity is held to.
         allow_no_effect: Lets it pass if it doesn't move the base's outputs.
         allow_pickle: Permits a `.bin` file, read in a process of its own.
@@ -61,6 +63,7 @@ def add(
         EdgeAdaptError: It doesn't fit, or the numbers don't; then the bundle is as it was.
     """
     bundle.check_adapter_name(name)
+    said = labels, problem_types.get(problem_type)
     manifest = bundle.read_manifest(folder)
     bundle.verify_files(folder, manifest.files, hashes=False)
     target = folder / bundle.ADAPTERS / name
@@ -71,11 +74,11 @@ def add(
     if record is not None:
         attachments = subgraph.read(source / subgraph.FILE)
         adapter = Adapter(record.method, attachments, record.labels, record.problem_type, record.source)
-        adapter = binding.refit(source, adapter, wirings, labels)
+        adapter = binding.refit(source, adapter, wirings, said)
     else:
         checkpoint = checkpoints.read(source, allow_pickle=allow_pickle)
         base = ir.load(folder / assemble.BASE)
-        adapter = binding.bind(checkpoint, wirings, lambda wiring: base_weight(base, wiring), labels)
+        adapter = binding.bind(checkpoint, wirings, base_weights(base), said)
     progress("comparing its outputs")
     new = _with_slots(folder, manifest, wirings, adapter)
     with bundle.new_folder(target) as home:
@@ -103,7 +106,7 @@ def add(
             if new is not manifest:
                 _commit(folder, manifest, new, model, neutrals)
         finally:
-            _sweep(folder, {manifest.model.file, model.name})
+            _sweep(folder, {*_merged_files(manifest), model.name})
     return report
 
 
@@ -243,23 +246,23 @@ def _judge(report: ParityReport, allow_no_effect: bool) -> None:
 
 def _commit(folder: Path, old: Manifest, new: Manifest, model: Path, neutrals: Mapping[str, Array]) -> None:
     """Puts a merged graph in place: the manifest that names it is replaced last, in one step."""
-    home = folder / bundle.ADAPTERS / bundle.NONE
-    if _stored(new) != _stored(old):
-        bundle.replace_file(home / assemble.WEIGHTS, lambda path: assemble.write_weights(path, neutrals))
-        record = bundle.read_adapter(home)
-        files = {**record.files, **bundle.record_files(home, (assemble.WEIGHTS,))}
-        bundle.write_adapter(home, replace(record, files=files))
-    files = {name: record for name, record in old.files.items() if name != old.model.file}
-    files |= bundle.record_files(folder, (model.name,))
-    bundle.write_manifest(folder, replace(new, model=replace(new.model, file=model.name), files=files))
+    grown = _stored(new) != _stored(old)
+    stored = assemble.write_neutrals(folder, neutrals, len(new.slots)) if grown else old.model.neutrals
+    files = {name: record for name, record in old.files.items() if name not in _merged_files(old)}
+    files |= bundle.record_files(folder, [name for name in (model.name, stored) if name])
+    bundle.write_manifest(folder, replace(new, model=replace(new.model, file=model.name, neutrals=stored), files=files))
 
 
 def _stored(manifest: Manifest) -> set[str]:
     return {slot.name for slot in manifest.slots if slot.neutral == "stored"}
 
 
-def _sweep(folder: Path, models: set[str]) -> None:
+def _merged_files(manifest: Manifest) -> set[str]:
+    return {name for name in (manifest.model.file, manifest.model.neutrals) if name}
+
+
+def _sweep(folder: Path, merged: set[str]) -> None:
     """Removes what the manifest doesn't name: the graph that was replaced, or the one that wasn't put in place."""
-    for name in models - {bundle.read_manifest(folder).model.file}:
+    for name in merged - _merged_files(bundle.read_manifest(folder)):
         with suppress(OSError):  # a spare file harms nobody, and on Windows nobody can remove one that is in use
             (folder / name).unlink(missing_ok=True)

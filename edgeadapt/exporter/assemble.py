@@ -14,7 +14,7 @@ from edgeadapt import bundle, methods
 from edgeadapt.adapter import Adapter, Array
 from edgeadapt.bundle import AdapterRecord, Manifest, ModelRecord, Neutral, ParityRecord, Slot
 from edgeadapt.graph import subgraph
-from edgeadapt.graph.fold import base_weight
+from edgeadapt.graph.fold import base_weights
 from edgeadapt.graph.sites import Wirings
 from edgeadapt.graph.switch import HEAD, switch
 
@@ -56,16 +56,28 @@ def slots(wirings: Wirings, pairs: Iterable[tuple[str, str]]) -> tuple[Slot, ...
     return tuple(records)
 
 
+def write_neutrals(folder: Path, arrays: Mapping[str, Array], slot_count: int) -> str | None:
+    """Writes the stored neutrals of a model with this many slots; returns the file's name, or None without any.
+
+    A model that grows slots gets a new file under a new name, so that the manifest that names it changes all at once.
+    """
+    if not arrays:
+        return None
+    name = f"neutrals-{slot_count}-slots.onnx_adapter"
+    write_weights(folder / name, arrays)
+    return name
+
+
 def stored_neutrals(folder: Path, wirings: Wirings, records: Iterable[Slot]) -> dict[str, Array]:
     """Returns the base's own weights for every slot whose neutral they are."""
     names = list(dict.fromkeys(slot.site for slot in records if slot.neutral == "stored"))
     if not names:
         return {}
-    model = ir.load(folder / BASE)
+    base = base_weights(ir.load(folder / BASE))
     arrays = {}
     for name in names:
         wiring = wirings.sites[name]
-        weight, bias = base_weight(model, wiring)
+        weight, bias = base(wiring)
         width = wiring.site.out_features
         arrays[f"{name}.weight"] = weight[None] if wiring.site.kind != "layer_norm" else weight.reshape(1, 1, -1)
         if wiring.site.kind != "embedding":
@@ -118,14 +130,11 @@ def write_adapter(folder: Path, name: str, adapter: Adapter, wirings: Wirings, f
     bundle.write_adapter(folder, record)
 
 
-def write_none(folder: Path, arrays: Mapping[str, Array], fingerprint: str) -> None:
-    """Writes the folder of the base without an adapter, which holds the neutrals that are the base's own weights."""
+def write_none(folder: Path, fingerprint: str) -> None:
+    """Writes the folder of the base without an adapter, for the time being without its parity."""
     folder.mkdir(parents=True)
-    if arrays:
-        write_weights(folder / WEIGHTS, arrays)
-    files = bundle.record_files(folder, (WEIGHTS,) if arrays else ())
     bundle.write_adapter(
-        folder, AdapterRecord(bundle.FORMAT, bundle.NONE, bundle.NONE, fingerprint, {}, None, None, {}, None, files)
+        folder, AdapterRecord(bundle.FORMAT, bundle.NONE, bundle.NONE, fingerprint, {}, None, None, {}, None, {})
     )
 
 
@@ -142,9 +151,9 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     bundle.write_manifest(folder, replace(manifest, files=bundle.record_files(folder, names)))
 
 
-def model_record(opset: int) -> ModelRecord:
+def model_record(opset: int, neutrals: str | None) -> ModelRecord:
     """Returns the record of the switchable model: opset 23 needs ONNX Runtime 1.23, the first to know it."""
-    return ModelRecord(MODEL, "fp32", opset, ">=1.23" if opset >= 23 else ">=1.20")
+    return ModelRecord(MODEL, neutrals, "fp32", opset, ">=1.23" if opset >= 23 else ">=1.20")
 
 
 def read_subgraphs(folder: Path, names: Iterable[str]) -> dict[str, Adapter]:

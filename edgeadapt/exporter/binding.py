@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from edgeadapt import methods
-from edgeadapt.adapter import Adapter, Array, Attachment, Params
+from edgeadapt.adapter import Adapter, Array, Attachment, Params, ProblemType
 from edgeadapt.errors import BindingError
 from edgeadapt.exporter import checkpoint as checkpoints
 from edgeadapt.exporter.checkpoint import Checkpoint
@@ -29,15 +29,18 @@ REPLACED = ".original_module."  # what a module in modules_to_save stands in for
 BaseWeight: TypeAlias = Callable[[Wiring], tuple[Array, Array | None]]
 """Gives a site's weight `(in, out)` and bias `(out,)` as the base has them."""
 
+HeadWords: TypeAlias = tuple[tuple[str, ...] | None, ProblemType | None]
+"""What is said about a head: its labels and its problem type."""
 
-def bind(checkpoint: Checkpoint, wirings: Wirings, base: BaseWeight, labels: tuple[str, ...] | None = None) -> Adapter:
+
+def bind(checkpoint: Checkpoint, wirings: Wirings, base: BaseWeight, said: HeadWords = (None, None)) -> Adapter:
     """Returns a PEFT checkpoint as an adapter of this base.
 
     Args:
         checkpoint: The folder that was read.
         wirings: The sites of the base.
         base: Gives the base's own weights; a trained bias is kept as its distance from the base's.
-        labels: Names for the head's labels, in order, in place of the checkpoint's own.
+        said: Labels and problem type of its head, each in place of the checkpoint's own.
 
     Raises:
         BindingError: A tensor has no site, a site lacks a param, or shapes differ; all of them at once.
@@ -83,13 +86,13 @@ def bind(checkpoint: Checkpoint, wirings: Wirings, base: BaseWeight, labels: tup
     attachments = tuple(
         Attachment(*key, params) for key, params in sorted(parts.items(), key=lambda item: order[item[0][0]])
     )
-    own = _labels(checkpoint.folder, wirings, attachments, checkpoint.labels, labels)
-    problem_type = checkpoint.problem_type if own is not None else None
-    return Adapter(method, attachments, own, problem_type, _source(checkpoint, resolved.unused))
+    own = checkpoint.labels, checkpoint.problem_type
+    head = _head(checkpoint.folder, wirings, attachments, own, said)
+    return Adapter(method, attachments, *head, _source(checkpoint, resolved.unused))
 
 
-def refit(source: Path, adapter: Adapter, wirings: Wirings, labels: tuple[str, ...] | None = None) -> Adapter:
-    """Returns an adapter that was bound for another bundle of the same base, under `labels` where they are given.
+def refit(source: Path, adapter: Adapter, wirings: Wirings, said: HeadWords = (None, None)) -> Adapter:
+    """Returns an adapter that was bound for another bundle of the same base; what is `said` replaces its own words.
 
     Raises:
         BindingError: The bundle's task has other modules, or other shapes; all of it at once.
@@ -111,7 +114,9 @@ def refit(source: Path, adapter: Adapter, wirings: Wirings, labels: tuple[str, .
             problems,
             "It was converted for another task: add its checkpoint.",
         )
-    return replace(adapter, labels=_labels(source, wirings, adapter.attachments, adapter.labels, labels))
+    own = adapter.labels, adapter.problem_type
+    head = _head(source, wirings, adapter.attachments, own, said)
+    return replace(adapter, labels=head[0], problem_type=head[1])
 
 
 def plain_name(name: str) -> str:
@@ -331,29 +336,29 @@ def _shown(shape: tuple[int | str, ...]) -> str:
     return f"({', '.join(map(str, shape))})"
 
 
-def _labels(
-    source: Path,
-    wirings: Wirings,
-    attachments: Iterable[Attachment],
-    own: tuple[str, ...] | None,
-    given: tuple[str, ...] | None,
-) -> tuple[str, ...] | None:
-    """Returns the labels of the adapter's own head: given ones, else the checkpoint's, else `LABEL_0` and so on."""
+def _head(
+    source: Path, wirings: Wirings, attachments: Iterable[Attachment], own: HeadWords, said: HeadWords
+) -> HeadWords:
+    """Returns what is said about the adapter's own head: what is said here, else what came with it.
+
+    Labels that nobody names are `LABEL_0` and so on; a problem type that nobody says is None, as all is without a head.
+    """
     counts = [
         each.params["bias"].shape[-1]
         for each in attachments
         if each.method == HEAD and wirings.sites[each.site].site.labelled
     ]
     if not counts:
-        if given is not None:
-            raise BindingError(f"{source} brings no head of its own, so it can't be given labels.")
-        return None
-    labels = given or own or tuple(f"LABEL_{index}" for index in range(counts[0]))
+        refused = [what for what, value in zip(("labels", "a problem type"), said, strict=True) if value is not None]
+        if refused:
+            raise BindingError(f"{source} brings no head of its own, so it can't be given {' or '.join(refused)}.")
+        return None, None
+    labels = said[0] or own[0] or tuple(f"LABEL_{index}" for index in range(counts[0]))
     if len(labels) != counts[0]:
         raise BindingError(
             f"{source}: the head has {counts[0]} labels, but {len(labels)} names are given:\n  {', '.join(labels)}"
         )
-    return labels
+    return labels, said[1] or own[1]
 
 
 def _source(checkpoint: Checkpoint, unused: list[str]) -> dict[str, Any]:

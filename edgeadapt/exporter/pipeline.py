@@ -13,11 +13,11 @@ from edgeadapt import bundle, tasks
 from edgeadapt.adapter import Adapter
 from edgeadapt.bundle import Manifest, TensorRecord
 from edgeadapt.errors import ConfigError, EdgeAdaptError
-from edgeadapt.exporter import assemble, binding, preprocess
+from edgeadapt.exporter import assemble, binding, preprocess, problem_types
 from edgeadapt.exporter import checkpoint as checkpoints
 from edgeadapt.exporter.checkpoint import Checkpoint
 from edgeadapt.exporter.progress import Progress, silent
-from edgeadapt.graph.fold import base_weight
+from edgeadapt.graph.fold import base_weights
 from edgeadapt.graph.switch import points
 from edgeadapt.parity import ParityReport, Tolerance
 from edgeadapt.runtime import load
@@ -38,10 +38,17 @@ TASK_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class AdapterSource:
-    """An adapter to export: its folder, and names for its labels where the folder has none or others."""
+    """An adapter to export, with what its folder doesn't say about its head, or says otherwise.
+
+    Attributes:
+        folder: Its folder.
+        labels: Names for the head's labels, in order.
+        problem_type: What the head was trained to answer, as transformers' `config.problem_type` spells it.
+    """
 
     folder: Path
     labels: tuple[str, ...] | None = None
+    problem_type: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +82,7 @@ def export(
 
     Args:
         base: Folder or hub id of a transformers model.
-        adapters: Folder of every adapter by the name it gets.
+        adapters: Folder of every adapter by the name it gets, or an `AdapterSource`.
         output: The bundle's folder; it must not exist.
         task: One of `edgeadapt.tasks.names()`; taken from the adapters, then from the base, where it isn't given.
         opset: ONNX opset to write; the newest that ONNX Runtime loads where it isn't given.
@@ -113,9 +120,17 @@ def _sources(adapters: Mapping[str, str | Path | AdapterSource]) -> dict[str, Ad
             problems.append(str(error))
     if problems:
         raise ConfigError.collect("Adapter names become folder names, and these can't:", problems)
-    return {
+    sources = {
         name: each if isinstance(each, AdapterSource) else AdapterSource(Path(each)) for name, each in adapters.items()
     }
+    problems = [
+        f"{name}: {each.problem_type!r} {problem}"
+        for name, each in sources.items()
+        if each.problem_type is not None and (problem := problem_types.problem(each.problem_type))
+    ]
+    if problems:
+        raise ConfigError.collect("Adapters were given problem types that there are not:", problems)
+    return sources
 
 
 def _read(sources: Mapping[str, AdapterSource], *, allow_pickle: bool) -> dict[str, Checkpoint]:
@@ -169,8 +184,7 @@ def _export(
         fingerprint = bases.fingerprint(opened)
         manifest = _manifest(opened, traced, case, folder, pairs, fingerprint, preprocessor)
         homes = folder / bundle.ADAPTERS
-        neutrals = assemble.stored_neutrals(folder, traced.wirings, manifest.slots)
-        assemble.write_none(homes / bundle.NONE, neutrals, fingerprint)
+        assemble.write_none(homes / bundle.NONE, fingerprint)
         for each, adapter in adapters.items():
             assemble.write_adapter(homes / each, each, adapter, traced.wirings, fingerprint)
         assemble.write_manifest(folder, manifest)
@@ -226,13 +240,12 @@ def _bind(
     sources: Mapping[str, AdapterSource], checkpoint_of: Mapping[str, Checkpoint], traced: Trace, folder: Path
 ) -> dict[str, Adapter]:
     """Returns all adapters bound to the base, or all that doesn't fit."""
-    model = ir.load(folder / assemble.BASE)
+    base = base_weights(ir.load(folder / assemble.BASE))
     found, errors = {}, []
     for name, checkpoint in checkpoint_of.items():
+        said = sources[name].labels, problem_types.get(sources[name].problem_type)
         try:
-            found[name] = binding.bind(
-                checkpoint, traced.wirings, lambda wiring: base_weight(model, wiring), sources[name].labels
-            )
+            found[name] = binding.bind(checkpoint, traced.wirings, base, said)
         except EdgeAdaptError as error:
             errors.append(error)
     _raise_all(errors)
@@ -250,6 +263,7 @@ def _manifest(
 ) -> Manifest:
     task = tasks.get(opened.task)
     slots = assemble.slots(traced.wirings, pairs)
+    neutrals = assemble.stored_neutrals(folder, traced.wirings, slots)
     names = {slot.name for slot in slots}
     whole = all(not wiring.open for wiring in traced.wirings.sites.values())
     labelled = bool(task.LABELS) and whole
@@ -260,7 +274,7 @@ def _manifest(
         task=opened.task,
         model_type=opened.model_type,
         fingerprint=fingerprint,
-        model=assemble.model_record(traced.opset),
+        model=assemble.model_record(traced.opset, assemble.write_neutrals(folder, neutrals, len(slots))),
         inputs=tuple(
             TensorRecord(name, str(case.inputs[name].dtype), tuple(int(dim) if dim.isdigit() else dim for dim in axes))
             for name, axes in case.axes.items()

@@ -9,7 +9,7 @@
     allow_pickle: false
     adapters:
       spam: ../examples/adapters/spam
-      intents: {path: ../examples/adapters/intents, labels: [play, book]}
+      intents: {path: ../examples/adapters/intents, labels: [play, book], problem_type: single_label_classification}
 
 Relative paths start at the recipe's folder. A base that is neither there nor written as a path (`./`, `../`, `/`, `~`)
 is a hub id.
@@ -24,6 +24,7 @@ from pathlib import Path
 
 from edgeadapt import bundle, tasks
 from edgeadapt.errors import AdapterError, ConfigError, listed, nearest
+from edgeadapt.exporter import problem_types
 from edgeadapt.exporter.pipeline import AdapterSource
 from edgeadapt.exporter.strict_yaml import Mapped, Node, Reader, compose
 from edgeadapt.parity import Tolerance
@@ -31,7 +32,7 @@ from edgeadapt.parity import Tolerance
 REQUIRED = ("base", "output", "adapters")
 OPTIONAL = ("task", "opset", "tolerance", "allow_no_effect", "allow_pickle")
 TOLERANCE_KEYS = ("max_abs", "effect_fraction")
-ADAPTER_KEYS = ("path", "labels")
+ADAPTER_KEYS = ("path", "labels", "problem_type")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Recipe:
 
     Attributes:
         base: Folder or hub id.
-        adapters: Folder and labels of every adapter, by name.
+        adapters: Folder, labels and problem type of every adapter, by name.
         output: The bundle's folder.
         task: The task, or None to take it from the adapters.
         opset: The ONNX opset, or None for the newest that works.
@@ -93,22 +94,25 @@ def read(path: Path) -> Recipe:
 
 
 def _adapters(reader: Reader, node: Node | None, folder: Path) -> dict[str, AdapterSource]:
-    """Returns every adapter's source: a path, or a path with labels."""
+    """Returns every adapter's source: a path, or a path with what is to be said about its head."""
     sources: dict[str, AdapterSource] = {}
     for name, where, value in reader.entries(node, "adapters"):
         if problem := _name_problem(name):
             reader.wrong(where, problem)
-        given, labels = value, None
+        given, labels, problem_type = value, None, None
         if isinstance(value, Mapped):
             fields = reader.fields(value, f"adapters.{name}", ADAPTER_KEYS)
             labels = reader.texts(fields.get("labels"), f"adapters.{name}.labels")
+            problem_type = reader.checked(
+                fields.get("problem_type"), f"adapters.{name}.problem_type", reader.text, problem_types.problem
+            )
             if "path" not in fields:
                 reader.wrong(where, f"adapters.{name}.path: missing")
                 continue
             given = fields["path"]
         path = reader.text(given, f"adapters.{name}")
         if path is not None:
-            sources[name] = AdapterSource(folder / Path(path).expanduser(), labels)
+            sources[name] = AdapterSource(folder / Path(path).expanduser(), labels, problem_type)
     return sources
 
 

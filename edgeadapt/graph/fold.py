@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import onnx_ir as ir
@@ -11,7 +11,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from edgeadapt import methods
 from edgeadapt.adapter import Adapter, Array, Attachment
 from edgeadapt.errors import AdapterError, GraphError
-from edgeadapt.graph.nodes import Nodes
+from edgeadapt.graph.nodes import Nodes, Values, values_of
 from edgeadapt.graph.sites import Call, Wiring, Wirings
 from edgeadapt.graph.splice import constants
 from edgeadapt.graph.switch import HEAD
@@ -46,9 +46,10 @@ def fold(model: ir.Model, wirings: Wirings, adapters: Iterable[tuple[str, Adapte
     ]
     if missing:
         raise AdapterError.collect("The base has no weights of its own here, and no adapter brings them:", missing)
+    values = values_of(model)
     for _, adapter in adapters:
         for attachment in adapter.attachments:
-            _fold_at(model, wirings.sites[attachment.site], attachment)
+            _fold_at(model, values, wirings.sites[attachment.site], attachment)
     RemoveUnusedNodesPass()(model)
 
 
@@ -56,17 +57,14 @@ def _has_input(model: ir.Model, site: str) -> bool:
     return any(value.name == f"{site}.weight" for value in model.graph.inputs)
 
 
-def _fold_at(model: ir.Model, wiring: Wiring, attachment: Attachment) -> None:
+def _fold_at(model: ir.Model, values: Values, wiring: Wiring, attachment: Attachment) -> None:
     if wiring.open:
         _fill_slots(model, attachment)
         return
-    values = ir.convenience.create_value_mapping(model.graph)
     method = methods.get(attachment.method)
     made: dict[tuple[bool, str], ir.Value] = {}
     for call in wiring.calls:
-        product = values[call.product].producer()
-        if product is None:
-            raise GraphError(f"{call.product}, the product of {wiring.site.name}, comes from no node.")
+        product = _product(values, wiring, call)
         old_weight, old_bias = _weight(product, call), _bias(product, call)
         own = None if old_bias is None else _array(old_bias[2])
         weight, bias = method.fold(wiring.site, old_weight, own, attachment.params)
@@ -89,14 +87,24 @@ def _fold_at(model: ir.Model, wiring: Wiring, attachment: Attachment) -> None:
             _forget_shapes(product.outputs[0], values[call.y], weight.shape[-1])
 
 
-def base_weight(model: ir.Model, wiring: Wiring) -> tuple[Array, Array | None]:
-    """Returns a site's weight `(in, out)` (a layer norm's `(out,)`) and bias `(out,)` as the base has them."""
-    call = wiring.calls[0]
-    product = ir.convenience.create_value_mapping(model.graph)[call.product].producer()
+def base_weights(model: ir.Model) -> Callable[[Wiring], tuple[Array, Array | None]]:
+    """Returns what gives the base's weight `(in, out)` (a layer norm's `(out,)`) and bias `(out,)` of a site."""
+    values = values_of(model)
+
+    def of(wiring: Wiring) -> tuple[Array, Array | None]:
+        call = wiring.calls[0]
+        product = _product(values, wiring, call)
+        bias = _bias(product, call)
+        return _weight(product, call), None if bias is None else _array(bias[2])
+
+    return of
+
+
+def _product(values: Values, wiring: Wiring, call: Call) -> ir.Node:
+    product = values[call.product].producer()
     if product is None:
         raise GraphError(f"{call.product}, the product of {wiring.site.name}, comes from no node.")
-    bias = _bias(product, call)
-    return _weight(product, call), None if bias is None else _array(bias[2])
+    return product
 
 
 def _position(product: ir.Node) -> int:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 import onnx_ir as ir
 
 from edgeadapt.adapter import Array
+
+Values: TypeAlias = Mapping[str, ir.Value]
+
+
+def values_of(model: ir.Model) -> Values:
+    """Returns all values of a graph by name; made once, as it takes longer than most of what is looked up in it."""
+    return dict(ir.convenience.create_value_mapping(model.graph))
 
 
 class Nodes:

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from edgeadapt import methods
 from edgeadapt.adapter import Array
 from edgeadapt.errors import GraphError
-from edgeadapt.graph.nodes import Nodes
+from edgeadapt.graph.nodes import Nodes, Values
 from edgeadapt.graph.sites import Call, Wiring
 
 REPLACED_BY = "edgeadapt.replaced_by"
@@ -33,7 +33,7 @@ def slot_values(wiring: Wiring, method: str, dtype: ir.DataType) -> dict[str, ir
     }
 
 
-def splice(model: ir.Model, wiring: Wiring, method: str, params: Mapping[str, ir.Value]) -> None:
+def splice(model: ir.Model, values: Values, wiring: Wiring, method: str, params: Mapping[str, ir.Value]) -> None:
     """Puts a method between every call of a site and all that reads its output.
 
     Before:   x -> module -> y -> readers
@@ -41,6 +41,7 @@ def splice(model: ir.Model, wiring: Wiring, method: str, params: Mapping[str, ir
 
     Args:
         model: Changed in place.
+        values: The values of the base by name, as they were before anything was spliced.
         wiring: The site and its calls.
         method: Name of the method.
         params: Values of its params: graph inputs (slots) or initializers.
@@ -48,7 +49,6 @@ def splice(model: ir.Model, wiring: Wiring, method: str, params: Mapping[str, ir
     Raises:
         GraphError: The graph has no value that the wiring names.
     """
-    values = {value.name: value for value in ir.convenience.create_value_mapping(model.graph).values()}
     for number, call in enumerate(wiring.calls):
         try:
             x, y = _current(values[call.x]), _current(values[call.y])

@@ -8,6 +8,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from edgeadapt.adapter import Adapter
+from edgeadapt.graph.nodes import values_of
 from edgeadapt.graph.sites import Wirings
 from edgeadapt.graph.splice import slot_values, splice
 
@@ -29,13 +30,14 @@ def switch(model: ir.Model, wirings: Wirings, pairs: Iterable[tuple[str, str]]) 
     Slots that the base already has (a head it can't live without) stay as they are. Nodes that nothing reads any more,
     such as a head that its slots replace, are removed with their weights.
     """
+    values = values_of(model)
     there = {value.name for value in model.graph.inputs}
     for site, method in pairs:
         slots = slot_values(wirings.sites[site], method, ir.DataType.FLOAT)
         if all(slot.name in there for slot in slots.values()):
             continue
         model.graph.inputs.extend(slots.values())
-        splice(model, wirings.sites[site], method, slots)
+        splice(model, values, wirings.sites[site], method, slots)
     free_labels(model, wirings)
     RemoveUnusedNodesPass()(model)
 

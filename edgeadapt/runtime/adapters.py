@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime as ort
 
 from edgeadapt.errors import AdapterError, BundleError
-from edgeadapt.runtime.filling import EMPTY, Filling
+from edgeadapt.runtime.filling import Filling
 from edgeadapt.runtime.fit import check_fit
 
 if TYPE_CHECKING:
@@ -42,14 +42,21 @@ class LoadedAdapter:
     brings: frozenset[str]
 
 
-def read_base(folder: Path, record: AdapterRecord, manifest: Manifest, device: Device) -> LoadedAdapter:
-    """Returns the adapter `none`: a neutral in every slot that has one.
+def read_base(bundle: Path, folder: Path, record: AdapterRecord, manifest: Manifest, device: Device) -> LoadedAdapter:
+    """Returns the adapter `none` of a bundle: a neutral in every slot that has one.
+
+    Args:
+        bundle: The bundle's folder.
+        folder: The adapter's own, `adapters/none`.
+        record: Its `adapter.json`.
+        manifest: The bundle's.
+        device: Where runs want the arrays.
 
     Raises:
         AdapterError: A stored neutral is missing or does not fit.
         BundleError: ONNX Runtime can't read them.
     """
-    stored = _arrays(folder, record)
+    stored = {} if manifest.model.neutrals is None else _arrays(bundle / manifest.model.neutrals)
     kept = tuple(slot for slot in manifest.slots if slot.neutral == "stored")
     check_fit(NONE, record, stored, {}, replace(manifest, slots=kept))
     filled = {
@@ -57,11 +64,11 @@ def read_base(folder: Path, record: AdapterRecord, manifest: Manifest, device: D
         for slot in manifest.slots
         if slot.neutral is not None and slot.neutral != "stored"
     }
-    return LoadedAdapter(NONE, record, folder, EMPTY.replaced({**filled, **stored}, device), frozenset())
+    return LoadedAdapter(NONE, record, folder, Filling({**filled, **stored}, device), frozenset())
 
 
 def read_loaded(
-    folder: Path, record: AdapterRecord, name: str, base: LoadedAdapter, manifest: Manifest, device: Device
+    folder: Path, record: AdapterRecord, name: str, base: LoadedAdapter, manifest: Manifest
 ) -> LoadedAdapter:
     """Returns the adapter in `folder`, whose files were verified, under `name`.
 
@@ -71,19 +78,19 @@ def read_loaded(
     """
     if record.method == NONE:
         raise AdapterError(f"{folder} is the base of a bundle, no adapter, and can't be called {name!r}.")
-    arrays = _arrays(folder, record)
+    # A file that the record doesn't list was not verified.
+    arrays = _arrays(folder / WEIGHTS) if WEIGHTS in record.files else {}
     check_fit(name, record, arrays, base.filling.arrays, manifest)
-    filling = base.filling.replaced(arrays, device)
-    return LoadedAdapter(name, replace(record, name=name), folder, filling, frozenset(arrays))
+    # Under the manifest's strings: a bundle may hold thousands of adapters, and each slot's name is there once.
+    arrays = {slot.name: arrays[slot.name] for slot in manifest.slots if slot.name in arrays}
+    return LoadedAdapter(name, replace(record, name=name), folder, base.filling.replaced(arrays), frozenset(arrays))
 
 
-def _arrays(folder: Path, record: AdapterRecord) -> Mapping[str, Array]:
-    """Returns the arrays by slot; none where the record lists no weights, as an unlisted file was not verified."""
-    if WEIGHTS not in record.files:
-        return {}
+def _arrays(path: Path) -> Mapping[str, Array]:
+    """Returns the arrays of a file, by slot."""
     try:
         # The values are views of the file, which older versions let go with `file`: held here until all are copied.
-        file = ort.AdapterFormat.read_adapter(str(folder / WEIGHTS))
+        file = ort.AdapterFormat.read_adapter(str(path))
         return {name: np.array(value.numpy(), order="C") for name, value in file.get_parameters().items()}
     except Exception as error:  # ONNX Runtime's exceptions have no root of their own
-        raise BundleError(f"ONNX Runtime can't read {folder / WEIGHTS}: {error}\nConvert the adapter again.") from error
+        raise BundleError(f"ONNX Runtime can't read {path}: {error}\nConvert the adapter again.") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -16,29 +15,42 @@ if TYPE_CHECKING:
     Array: TypeAlias = NDArray[Any]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Filling:
-    """One array for every slot, by the slot's name.
+    """One array for every slot, by the slot's name; on the device from the first run on that binds it.
 
     Attributes:
         arrays: On the host, `(rows, ...)`; stacks and blends are made of these.
-        values: The same on the device; a run binds these.
     """
 
-    arrays: Mapping[str, Array]
-    values: Mapping[str, OrtValue]
+    __slots__ = ("_below", "_device", "_values", "arrays")
 
-    def replaced(self, arrays: Mapping[str, Array], device: Device) -> Filling:
+    def __init__(self, arrays: Mapping[str, Array], device: Device, below: Filling | None = None) -> None:
+        """Takes arrays for some slots; `below` fills the others, and what it gives is shared, not copied."""
+        self.arrays: Mapping[str, Array] = arrays if below is None else {**below.arrays, **arrays}
+        self._device = device
+        self._below = below
+        self._values: Mapping[str, OrtValue] | None = None
+
+    @property
+    def values(self) -> Mapping[str, OrtValue]:
+        """The arrays on the device; a run binds these. Two threads may both make them, and get equal ones."""
+        if self._values is None:
+            below = self._below
+            self._values = {
+                name: below.values[name]
+                if below is not None and below.arrays.get(name) is array
+                else self._device.value(array)
+                for name, array in self.arrays.items()
+            }
+        return self._values
+
+    def replaced(self, arrays: Mapping[str, Array]) -> Filling:
         """Returns this filling with `arrays` in place of its own; what stays is shared, not copied."""
-        values = {name: device.value(array) for name, array in arrays.items()}
-        return Filling({**self.arrays, **arrays}, {**self.values, **values})
+        return Filling(arrays, self._device, self)
 
     def size(self) -> int:
         """Returns the bytes of all arrays, those included that it shares with others."""
         return sum(array.nbytes for array in self.arrays.values())
-
-
-EMPTY = Filling({}, {})
 
 
 def label_count(arrays: Mapping[str, Array], slots: Sequence[Slot]) -> int | None:

@@ -71,10 +71,10 @@ def load(
         _each(names, lambda name: verify_files(homes[name], records[name].files))
     model, device = open_model(folder / manifest.model.file, provider, threads, provider_options)
     check_signature(model, manifest)
-    base = read_base(homes[NONE], records[NONE], manifest, device)
+    base = read_base(folder, homes[NONE], records[NONE], manifest, device)
     adapters = _each(
         [name for name in names if name != NONE],
-        lambda name: read_loaded(homes[name], records[name], name, base, manifest, device),
+        lambda name: read_loaded(homes[name], records[name], name, base, manifest),
     )
     return Session(folder, manifest, model, device, {NONE: base, **adapters})
 

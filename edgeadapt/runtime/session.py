@@ -147,7 +147,7 @@ class Session:
         problems += array_problems(arrays, base.arrays, self.manifest.slots)
         if problems:
             raise AdapterError.collect("The arrays don't fit the model's slots:", problems)
-        return self._run(inputs, base.replaced(arrays, self._device))
+        return self._run(inputs, base.replaced(arrays))
 
     def add_adapter(self, folder: str | Path, name: str | None = None) -> None:
         """Loads an adapter's folder, such as `adapters/spam` of another bundle, and leaves the disk as it is.
@@ -168,7 +168,7 @@ class Session:
         check_adapter_name(name)
         _check_free(name, self._adapters)
         verify_files(folder, record.files)
-        loaded = read_loaded(folder, record, name, self._adapters[NONE], self.manifest, self._device)
+        loaded = read_loaded(folder, record, name, self._adapters[NONE], self.manifest)
         with self._lock:
             _check_free(name, self._adapters)
             self._adapters = {**self._adapters, name: loaded}
@@ -203,7 +203,7 @@ class Session:
         if len(row) == 1 and weight == 1.0:
             return first.filling
         # Over the first part's, whose other slots hold what all parts leave: neutrals.
-        return self._stacks.get((row,), lambda: first.filling.replaced(blended(row, self.manifest.slots), self._device))
+        return self._stacks.get((row,), lambda: first.filling.replaced(blended(row, self.manifest.slots)))
 
     def _stack(self, rows: tuple[Row, ...], fillings: Mapping[Row, Filling]) -> Filling:
         """Returns what to feed for rows that share a run, kept from earlier or made now."""
@@ -215,7 +215,7 @@ class Session:
             stacks = stacked([fillings[row].arrays for row in rows], self.manifest.slots)
             # What all rows share is on the device already.
             own = {name: array for name, array in stacks.items() if array is not first.arrays[name]}
-            return first.replaced(own, self._device)
+            return first.replaced(own)
 
         return self._stacks.get(rows, make)
 

@@ -33,7 +33,7 @@ def manifest() -> Manifest:
         task="text-classification",
         model_type="bert",
         fingerprint=f"sha256:{DIGEST}",
-        model=ModelRecord("model.onnx", "fp32", 23, ">=1.23"),
+        model=ModelRecord("model.onnx", "neutrals.onnx_adapter", "fp32", 23, ">=1.23"),
         inputs=(TensorRecord("input_ids", "int64", ("batch", "sequence")),),
         outputs=(TensorRecord("logits", "float32", ("batch", "labels")),),
         slots=(
@@ -51,6 +51,7 @@ def manifest() -> Manifest:
         files={
             "model.onnx": FileRecord(10, DIGEST),
             "model.onnx.data": FileRecord(0, DIGEST),
+            "neutrals.onnx_adapter": FileRecord(20, DIGEST),
             "tokenizer.json": FileRecord(1 << 40, DIGEST),
         },
     )

@@ -26,7 +26,7 @@ def test_a_manifest_has_exactly_these_bytes(tmp_path: Path) -> None:
         task="fill-mask",
         model_type="tiny",
         fingerprint=f"sha256:{EMPTY_SHA256}",
-        model=ModelRecord("model.onnx", "fp32", 23, ">=1.23"),
+        model=ModelRecord("model.onnx", None, "fp32", 23, ">=1.23"),
         inputs=(TensorRecord("x", "int64", ("batch", 4)),),
         outputs=(TensorRecord("y", "float32", ()),),
         slots=(Slot("q.lora_A", "lora", "q", "lora_A", "float32", ("rows", 4, "rank"), Neutral((1, 4, 1), 0)),),
@@ -43,7 +43,7 @@ def test_a_manifest_has_exactly_these_bytes(tmp_path: Path) -> None:
   "task": "fill-mask",
   "model_type": "tiny",
   "fingerprint": "sha256:{EMPTY_SHA256}",
-  "model": {{"file": "model.onnx", "precision": "fp32", "opset": 23, "onnxruntime": ">=1.23"}},
+  "model": {{"file": "model.onnx", "neutrals": null, "precision": "fp32", "opset": 23, "onnxruntime": ">=1.23"}},
   "inputs": [{{"name": "x", "dtype": "int64", "shape": ["batch", 4]}}],
   "outputs": [{{"name": "y", "dtype": "float32", "shape": []}}],
   "slots": [

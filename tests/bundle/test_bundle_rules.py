@@ -109,6 +109,8 @@ ADAPTER_RULES: list[tuple[tuple[str | int, ...], Any, str]] = [
 # Rules between fields, which a JSON Schema can't say.
 MANIFEST_AGREEMENTS: list[tuple[tuple[str | int, ...], Any, str]] = [
     (("files", "model.onnx"), GONE, "$.model.file: model.onnx is not in $.files"),
+    (("files", "neutrals.onnx_adapter"), GONE, "$.model.neutrals: neutrals.onnx_adapter is not in $.files"),
+    (("model", "neutrals"), None, "$.model.neutrals: is null, and slots have stored neutrals"),
     (("files", "tokenizer.json"), GONE, "$.tokenizer.file: tokenizer.json is not in $.files"),
     (("slots", 1, "name"), "q.lora_A", "$.inputs and $.slots: the name q.lora_A stands twice"),
     (("slots", 1, "name"), "input_ids", "$.inputs and $.slots: the name input_ids stands twice"),

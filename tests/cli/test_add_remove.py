@@ -23,10 +23,12 @@ def contents(folder: Path) -> dict[str, str]:
 
 def test_an_adapter_comes_and_goes(bundle: Path, third_adapter: Path, invoke: Invoke) -> None:
     before = contents(bundle)
-    result = invoke("add", bundle, third_adapter, "--name", "third", "--labels", "low,mid,high")
+    words = ("--labels", "low,mid,high", "--problem-type", "regression")
+    result = invoke("add", bundle, third_adapter, "--name", "third", *words)
     assert result.stdout.splitlines()[-1] == f"added third to {bundle}"
     assert any(line.startswith("third") and line.rstrip().endswith("passed") for line in result.stdout.splitlines())
-    assert read_adapter(bundle / "adapters" / "third").labels == ("low", "mid", "high")
+    third = read_adapter(bundle / "adapters" / "third")
+    assert (third.labels, third.problem_type) == (("low", "mid", "high"), "regression")
     assert edgeadapt.pipeline(bundle)("good film", adapter="third")[0]["label"] in ("low", "mid", "high")
     invoke("verify", bundle)
     assert invoke("remove", bundle, "third").stdout == f"removed third from {bundle}\n"
@@ -53,6 +55,7 @@ def test_what_is_refused_changes_nothing(
         (third_adapter, "none", (), "'none' means the base itself"),
         (third_adapter, "../up", (), "'../up'"),
         (third_adapter, "third", ("--labels", "a,b"), "3 labels"),
+        (third_adapter, "third", ("--problem-type", "regresion"), "(did you mean 'regression'?)"),
         (third_adapter, "third", ("--max-abs", "1e-12"), "expected at most 1e-12"),
         (tmp_path / "nowhere", "third", (), "nowhere is not a folder"),
         (still_adapter, "still", (), "--allow-no-effect lets it pass"),

@@ -11,9 +11,11 @@ import click
 import pytest
 
 from edgeadapt import __version__, cli
+from edgeadapt.cli import options
 from edgeadapt.cli.commands import commands
 from edgeadapt.cli.options import debug_option
 from edgeadapt.errors import ConfigError
+from edgeadapt.exporter import problem_types
 from edgeadapt.parity import Tolerance
 from tests.cli.conftest import Invoke
 
@@ -63,6 +65,10 @@ def test_help_names_the_default_tolerance(invoke: Invoke) -> None:
         help_text = " ".join(invoke(name, "--help").stdout.split())
         assert f"[default: {Tolerance().max_abs}]" in help_text
         assert f"[default: {Tolerance().effect_fraction}]" in help_text
+
+
+def test_help_names_the_problem_types() -> None:
+    assert " or ".join(", ".join(problem_types.NAMES).rsplit(", ", 1)) == options.PROBLEM_TYPES
 
 
 @pytest.mark.parametrize("name", NAMES)

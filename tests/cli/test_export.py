@@ -17,7 +17,8 @@ def test_arguments_become_a_bundle(
     output = tmp_path / "bundle"
     result = invoke(
         "export", tiny_base, *(f"--adapter={name}={folder}" for name, folder in tiny_adapters.items()),
-        "--labels", "spam=ham, spam", "--task", "text-classification", "-o", output,
+        "--labels", "spam=ham, spam", "--problem-type", "intents=multi_label_classification",
+        "--task", "text-classification", "-o", output,
     )  # fmt: skip
     assert f"wrote {output}\n" in result.stdout
     for name in ("none", "spam", "intents", "mixed rows"):
@@ -26,25 +27,24 @@ def test_arguments_become_a_bundle(
         )
     assert adapter_names(output) == ["intents", "none", "spam"]
     assert read_adapter(output / "adapters" / "spam").labels == ("ham", "spam")
+    assert read_adapter(output / "adapters" / "spam").problem_type is None
     assert read_adapter(output / "adapters" / "intents").labels == tuple(f"LABEL_{index}" for index in range(5))
+    assert read_adapter(output / "adapters" / "intents").problem_type == "multi_label_classification"
 
 
 def test_a_recipe_becomes_a_bundle(
     tiny_base: Path, tiny_adapters: dict[str, Path], tmp_path: Path, invoke: Invoke
 ) -> None:
     recipe = tmp_path / "recipe.yaml"
-    settings = {
-        "base": str(tiny_base),
-        "output": "bundle",
-        "opset": 18,
-        "adapters": {"spam": {"path": str(tiny_adapters["spam"]), "labels": ["ham", "spam"]}},
-    }
+    spam = {"path": str(tiny_adapters["spam"]), "labels": ["ham", "spam"], "problem_type": "regression"}
+    settings = {"base": str(tiny_base), "output": "bundle", "opset": 18, "adapters": {"spam": spam}}
     recipe.write_text(json.dumps(settings))
     result = invoke("export", "--config", recipe)
     assert f"wrote {tmp_path / 'bundle'}\n" in result.stdout
     manifest = read_manifest(tmp_path / "bundle")
     assert (manifest.task, manifest.model.opset) == ("text-classification", 18)
-    assert read_adapter(tmp_path / "bundle" / "adapters" / "spam").labels == ("ham", "spam")
+    record = read_adapter(tmp_path / "bundle" / "adapters" / "spam")
+    assert (record.labels, record.problem_type) == (("ham", "spam"), "regression")
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,8 @@ def test_a_recipe_becomes_a_bundle(
         (["base", "-o", "out", "--adapter", "=x", "--adapter", "y="], "'=x' is not NAME=DIR; 'y=' is not NAME=DIR"),
         (["base", "-o", "out", "--adapter", "a=x", "--adapter", "a=y"], "'a' is given twice"),
         (["base", "-o", "out", "--adapter", "a=x", "--labels", "b=c,d"], "--labels for b"),
+        (["base", "-o", "out", "--problem-type", "b=c"], "--problem-type for b, and no --adapter of that name"),
+        (["base", "-o", "out", "--problem-type", "b"], "'b' is not NAME=TYPE"),
         (["base", "-o", "out", "--max-abs", "0"], "--max-abs"),
         (["--config", "recipe.yaml", "base"], "leave out '[BASE]'"),
         (["--config", "recipe.yaml", "--allow-pickle"], "leave out '--allow-pickle'"),
@@ -96,6 +98,15 @@ class TestNothingIsWritten:
     def test_a_base_that_is_not_there(self, tiny_adapters: dict[str, Path], parent: Path, invoke: Invoke) -> None:
         told = self.refused(invoke, parent, parent / "nowhere", "--adapter", f"spam={tiny_adapters['spam']}")
         assert str(parent / "nowhere") in told
+
+    def test_unknown_problem_types(
+        self, tiny_base: Path, tiny_adapters: dict[str, Path], parent: Path, invoke: Invoke
+    ) -> None:
+        given = [f"--adapter={name}={folder}" for name, folder in tiny_adapters.items()]
+        types = ("--problem-type", "spam=regresion", "--problem-type", "intents=multi_label")
+        told = self.refused(invoke, parent, tiny_base, *given, *types)
+        assert "spam: 'regresion' is no problem type (did you mean 'regression'?)" in told
+        assert "intents: 'multi_label' is no problem type" in told
 
     def test_an_adapter_that_is_not_there(self, tiny_base: Path, parent: Path, invoke: Invoke) -> None:
         assert "nowhere" in self.refused(invoke, parent, tiny_base, "--adapter", f"spam={parent / 'nowhere'}")

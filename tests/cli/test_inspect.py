@@ -37,6 +37,17 @@ def test_json_has_the_records_figures(tiny_bundle: Path, invoke: Invoke) -> None
     assert spam["source"]["kind"] == "peft"
 
 
+def test_problem_types_are_shown(bundle: Path, third_adapter: Path, invoke: Invoke) -> None:
+    invoke("add", bundle, third_adapter, "--name", "third", "--problem-type", "multi_label_classification")
+
+    rows = [line.split() for line in invoke("inspect", bundle).stdout.splitlines()]
+    assert next(row for row in rows if row[:1] == ["third"])[4:6] == ["3", "multi_label_classification"]
+    assert next(row for row in rows if row[:1] == ["spam"])[4:6] == ["2", "-"]
+    adapters = json.loads(invoke("inspect", bundle, "--json").stdout)["adapters"]
+    assert adapters["third"]["problem_type"] == "multi_label_classification"
+    assert adapters["spam"]["problem_type"] is None
+
+
 def test_a_missing_file_is_refused(bundle: Path, invoke: Invoke) -> None:
     (bundle / "model.onnx.data").unlink()
     assert "model.onnx.data" in invoke("inspect", bundle, code=2).stderr

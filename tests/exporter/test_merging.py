@@ -33,7 +33,7 @@ from edgeadapt.exporter import assemble, merging
 from edgeadapt.exporter.merging import merge
 from edgeadapt.exporter.pipeline import export
 from edgeadapt.graph import sites
-from edgeadapt.graph.fold import base_weight
+from edgeadapt.graph.fold import base_weights
 from edgeadapt.parity import Tolerance
 from tests import tiny
 from tests.exporter import snapshot
@@ -161,7 +161,7 @@ def test_folding_changes_targeted_initializers_and_leaves_the_bases_nodes_alone(
     for product, (_, other) in changed.items():
         assert other.const_value is not None
         first, second = (array[0].astype(np.float64) for array in products[str(product)].params.values())
-        weight, _ = base_weight(old, wirings.sites[products[str(product)].site])
+        weight, _ = base_weights(old)(wirings.sites[products[str(product)].site])
         moved = (weight.astype(np.float64) + first @ second).astype(np.float32)
         got = other.const_value.numpy()
         np.testing.assert_array_equal(got if got.shape == moved.shape else got.T, moved)
@@ -198,7 +198,7 @@ def _attachments(headless: Path, name: str) -> Sequence[Any]:
 
 
 def _bias(model: ir.Model, wirings: sites.Wirings, site: str) -> Array:
-    bias = base_weight(model, wirings.sites[site])[1]
+    bias = base_weights(model)(wirings.sites[site])[1]
     assert bias is not None
     return bias
 

@@ -12,7 +12,7 @@ import pytest
 import edgeadapt
 from edgeadapt.errors import AdapterError, CheckpointError
 from edgeadapt.exporter.adding import add
-from edgeadapt.exporter.pipeline import export
+from edgeadapt.exporter.pipeline import AdapterSource, export
 from edgeadapt.exporter.preprocess import load_preprocessing
 from tests import tiny
 from tests.tasks.reference import TEXTS, assert_same, pipeline, transformers
@@ -97,6 +97,29 @@ def test_scores_are_those_each_head_was_trained_for(headed: Path) -> None:
         assert_same(ours(TEXTS, adapter=name, top_k=None), live(TEXTS, top_k=None))
     mixed = [live(text, top_k=None) for live, text in zip(theirs.values(), TEXTS, strict=True)]
     assert_same(ours(TEXTS, adapter=list(theirs), top_k=None), mixed)
+
+
+def test_what_is_said_beside_a_folder_is_what_its_head_answers(tiny_base: Path, tmp_path: Path) -> None:
+    """PEFT saves no config.json: of a head with several answers at a time, nothing in the folder tells."""
+    topics = tiny.lora_adapter(tiny_base, tmp_path / "topics", num_labels=3, seed=1)
+    price = tiny.lora_adapter(tiny_base, tmp_path / "price", num_labels=1, seed=2)
+    labels = ("film", "phone", "weather")
+    source = AdapterSource(topics, labels, SEVERAL)
+    bundle = export(tiny_base, {"topics": source, "silent": topics}, tmp_path / "bundle").path
+    add(bundle, price, "price", problem_type="regression")
+    add(bundle, bundle / "adapters" / "silent", "told", labels=labels, problem_type=SEVERAL)
+    ours = edgeadapt.pipeline(bundle)
+
+    several = reference(tiny_base, topics, labels, problem_type=SEVERAL)(TEXTS, top_k=None)
+    for name in ("topics", "told"):
+        assert_same(ours(TEXTS, adapter=name, top_k=None), several)
+    single = reference(tiny_base, price, ("LABEL_0",), problem_type="regression")
+    assert_same(ours(TEXTS, adapter="price", top_k=None), single(TEXTS, top_k=None))
+    # Sigmoids do not add up to 1, softmaxes do: a problem type that got lost would show.
+    answers = {name: ours(TEXTS, adapter=name, top_k=None) for name in ("topics", "silent")}
+    sums = {name: [sum(each["score"] for each in row) for row in rows] for name, rows in answers.items()}
+    assert sums["silent"] == pytest.approx([1] * len(TEXTS))
+    assert all(abs(total - 1) > 0.01 for total in sums["topics"])
 
 
 def test_a_lora_on_the_bases_head_answers_as_that_head(tmp_path: Path) -> None:

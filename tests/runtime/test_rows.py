@@ -8,6 +8,7 @@ import pytest
 from edgeadapt.bundle import Slot, TensorRecord
 from edgeadapt.errors import UnsupportedError
 from edgeadapt.runtime.filling import Filling
+from edgeadapt.runtime.provider import Device
 from edgeadapt.runtime.rows import passes, stacked, together
 from edgeadapt.runtime.stacks import Stacks
 from tests.runtime.tiny_bundle import Array
@@ -71,11 +72,11 @@ def test_a_batch_axis_that_is_not_the_first() -> None:
 
 def test_the_least_recently_used_stack_goes_first() -> None:
     kept = Stacks(limit=100)
-    filling = Filling({"a": np.zeros(10, np.float32)}, {})
+    filling = Filling({"a": np.zeros(10, np.float32)}, Device("cpu"))
     for key in ("a", "b", "a", "c"):
         kept.get((key,), lambda: filling)  # type: ignore[arg-type]
     assert [str(rows[0]) for rows in kept._kept] == ["a", "c"]
-    large = Filling({"a": np.zeros(1000, np.float32)}, {})
+    large = Filling({"a": np.zeros(1000, np.float32)}, Device("cpu"))
     assert kept.get(("d",), lambda: large) is large  # type: ignore[arg-type]
     assert not kept._kept
     assert kept._size == 0

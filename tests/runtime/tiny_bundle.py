@@ -97,6 +97,8 @@ OPEN = {
 }
 """Adapters for a base without a head: different ranks and label counts."""
 
+NEUTRALS = "neutrals.onnx_adapter"
+
 STORED = {
     "spam": arrays(2, 1, labels=2, bias=True),
     "polite": arrays(3, 4, bias=True),
@@ -132,7 +134,7 @@ def build(folder: Path, head: Head = "open", *, bias_rows: Literal["rows", 1] = 
         task="feature-extraction" if head == "absent" else "text-classification",
         model_type="tiny",
         fingerprint=FINGERPRINT,
-        model=ModelRecord("model.onnx", "fp32", 21, ">=1.23"),
+        model=ModelRecord("model.onnx", NEUTRALS if head == "stored" else None, "fp32", 21, ">=1.23"),
         inputs=(TensorRecord("x", "float32", ("batch", "sequence", IN)),),
         outputs=_outputs(head),
         slots=_slots(head, bias_rows),
@@ -140,10 +142,17 @@ def build(folder: Path, head: Head = "open", *, bias_rows: Literal["rows", 1] = 
         problem_type="multi_label_classification" if head == "stored" else None,
         tokenizer=None,
         image=None,
-        files=bundle.record_files(folder, ["model.onnx"]),
+        files=bundle.record_files(folder, ["model.onnx", *([NEUTRALS] if head == "stored" else [])]),
     )
     bundle.write_manifest(folder, manifest)
     return tiny
+
+
+def write_arrays(path: Path, arrays: Arrays) -> None:
+    """Writes arrays by slot, as `weights.onnx_adapter` and the neutrals' file hold them."""
+    file = ort.AdapterFormat()
+    file.set_parameters({slot: ort.OrtValue.ortvalue_from_numpy(array) for slot, array in arrays.items()})
+    file.export_adapter(str(path))
 
 
 def write_adapter(
@@ -153,9 +162,7 @@ def write_adapter(
     folder.mkdir(parents=True)
     names = []
     if own:
-        file = ort.AdapterFormat()
-        file.set_parameters({slot: ort.OrtValue.ortvalue_from_numpy(array) for slot, array in own.items()})
-        file.export_adapter(str(folder / "weights.onnx_adapter"))
+        write_arrays(folder / "weights.onnx_adapter", own)
         names.append("weights.onnx_adapter")
     if case is not None:
         np.savez_compressed(folder / "parity.npz", allow_pickle=False, **case)
@@ -181,12 +188,13 @@ def write_adapter(
 
 
 def _write_none(tiny: TinyBundle, head: Head, probes: Arrays) -> None:
-    stored = {name: tiny.base[name] for name in (HEAD_WEIGHT, HEAD_BIAS)} if head == "stored" else {}
+    if head == "stored":
+        write_arrays(tiny.path / NEUTRALS, {name: tiny.base[name] for name in (HEAD_WEIGHT, HEAD_BIAS)})
     probed = TinyBundle(tiny.path, {**tiny.base, **{name.removeprefix("probe/"): probes[name] for name in probes}}, {})
     write_adapter(
         tiny.path / "adapters" / "none",
         "none",
-        stored,
+        {},
         case={**_case(probed, None), **probes},
         method="none",
         sites={},

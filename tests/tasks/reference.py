@@ -65,7 +65,7 @@ class TorchSession:
             task=task,
             model_type=config.model_type,
             fingerprint="sha256:" + "0" * 64,
-            model=ModelRecord("model.onnx", "fp32", 23, ">=1.23"),
+            model=ModelRecord("model.onnx", None, "fp32", 23, ">=1.23"),
             inputs=tuple(TensorRecord(name, "int64", ("batch", "sequence")) for name in inputs),
             outputs=tuple(TensorRecord(name, "float32", axes) for name, axes in tasks.get(task).OUTPUTS.items()),
             slots=(),
