@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import sys
 import types
 from collections.abc import Mapping
 from functools import cache
@@ -37,11 +38,12 @@ def loads(text: str) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Returns one object; its keys are there once in memory, as thousands of records name the same sites."""
     members: dict[str, Any] = {}
     for key, value in pairs:
         if key in members:
             raise ValueError(f"the key {key!r} stands twice in one object")
-        members[key] = value
+        members[sys.intern(key)] = value
     return members
 
 

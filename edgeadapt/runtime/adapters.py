@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,7 +84,14 @@ def read_loaded(
     check_fit(name, record, arrays, base.filling.arrays, manifest)
     # Under the manifest's strings: a bundle may hold thousands of adapters, and each slot's name is there once.
     arrays = {slot.name: arrays[slot.name] for slot in manifest.slots if slot.name in arrays}
-    return LoadedAdapter(name, replace(record, name=name), folder, base.filling.replaced(arrays), frozenset(arrays))
+    brings = _once(frozenset(arrays))
+    return LoadedAdapter(name, replace(record, name=name), folder, base.filling.replaced(arrays), brings)
+
+
+@lru_cache(maxsize=256)
+def _once(names: frozenset[str]) -> frozenset[str]:
+    """Returns an equal set that is there already, as adapters of one training recipe bring the same slots."""
+    return names
 
 
 def _arrays(path: Path) -> Mapping[str, Array]:
