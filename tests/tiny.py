@@ -77,6 +77,21 @@ FAMILIES: Mapping[str, Mapping[str, Any]] = {
         "sep_token_id": 3,
         "reference_compile": False,
     },
+    "gpt2": {
+        "n_embd": HIDDEN,
+        "n_layer": LAYERS,
+        "n_head": HEADS,
+        "n_positions": POSITIONS,
+        "pad_token_id": 0,
+        "use_cache": False,
+    },
+    "llama": {
+        **TEXT,
+        "num_key_value_heads": 2,
+        "bos_token_id": 2,
+        "eos_token_id": 3,
+        "use_cache": False,
+    },
     "vit": VISION,
     "deit": VISION,
     "beit": VISION,
@@ -218,19 +233,30 @@ def lora_adapter(
         options: Further options of `peft.LoraConfig`.
     """
     import peft
+
+    targets = [targets] if isinstance(targets, str) and targets.isidentifier() else targets
+    settings = {"lora_alpha": 2 * rank, "task_type": PEFT_TASKS.get(task), "target_modules": targets, **options}
+    return peft_adapter(base_folder, folder, peft.LoraConfig(r=rank, **settings), task, num_labels, seed)
+
+
+def peft_adapter(
+    base_folder: Path, folder: Path, config: Any, task: str, num_labels: int | None = None, seed: int = 0
+) -> Path:
+    """Writes the adapter that a PEFT configuration describes; see `lora_adapter`, which this is for any type."""
+    import peft
     import torch
     import transformers
 
     labels = {} if num_labels is None else {"num_labels": num_labels}
-    targets = [targets] if isinstance(targets, str) and targets.isidentifier() else targets
-    settings = {"lora_alpha": 2 * rank, "task_type": PEFT_TASKS.get(task), "target_modules": targets, **options}
     torch.manual_seed(seed)
     with quiet():
         model = getattr(transformers, AUTO[task]).from_pretrained(base_folder, ignore_mismatched_sizes=True, **labels)
-        wrapped = peft.get_peft_model(model, peft.LoraConfig(r=rank, **settings))
+        wrapped = peft.get_peft_model(model, config)
         with torch.no_grad():
             for name, parameter in wrapped.named_parameters():
-                if parameter.requires_grad and "lora_A" not in name:
+                if parameter.requires_grad and any(part in name for part in ("ia3_l", "magnitude")):
+                    parameter.mul_(1 + torch.randn_like(parameter) * 0.3)  # a factor, or a length
+                elif parameter.requires_grad and "lora_A" not in name:
                     parameter.copy_(torch.randn_like(parameter) * 0.3)
         wrapped.save_pretrained(str(folder))
     return folder

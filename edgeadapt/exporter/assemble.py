@@ -11,7 +11,7 @@ import onnx_ir as ir
 import onnxruntime
 
 from edgeadapt import bundle, methods
-from edgeadapt.adapter import Adapter, Array
+from edgeadapt.adapter import Adapter, Array, Attachment
 from edgeadapt.bundle import AdapterRecord, Manifest, ModelRecord, Neutral, ParityRecord, Slot
 from edgeadapt.graph import subgraph
 from edgeadapt.graph.fold import base_weights
@@ -49,7 +49,7 @@ def slots(wirings: Wirings, pairs: Iterable[tuple[str, str]]) -> tuple[Slot, ...
         neutral = module.neutral(wiring.site)
         for param, shape in module.shapes(wiring.site).items():
             if neutral is not None:
-                own: Neutral | str | None = Neutral(neutral[param].shape, 0.0)
+                own: Neutral | str | None = Neutral(neutral[param].shape, float(neutral[param].flat[0]))
             else:
                 own = None if wiring.open else "stored"
             records.append(Slot(f"{name}.{param}", method, name, param, "float32", shape, own))  # type: ignore[arg-type]
@@ -113,8 +113,7 @@ def write_adapter(folder: Path, name: str, adapter: Adapter, wirings: Wirings, f
     ir.save(subgraph.build(adapter, wirings), folder / subgraph.FILE)
     facts: dict[str, dict[str, dict[str, int]]] = {}
     for each in adapter.attachments:
-        rank = {"rank": next(iter(each.params.values())).shape[-1]} if each.method == "lora" else {}
-        facts.setdefault(each.site, {})[each.method] = rank
+        facts.setdefault(each.site, {})[each.method] = _rank(each, wirings)
     record = AdapterRecord(
         format=bundle.FORMAT,
         name=name,
@@ -128,6 +127,15 @@ def write_adapter(folder: Path, name: str, adapter: Adapter, wirings: Wirings, f
         files=bundle.record_files(folder, (WEIGHTS, subgraph.FILE)),
     )
     bundle.write_adapter(folder, record)
+
+
+def _rank(attachment: Attachment, wirings: Wirings) -> dict[str, int]:
+    """Returns the length of an attachment's free dimension, or nothing where its method has none."""
+    shapes = methods.get(attachment.method).shapes(wirings.sites[attachment.site].site)
+    lengths = [
+        attachment.params[param].shape[shape.index("rank")] for param, shape in shapes.items() if "rank" in shape
+    ]
+    return {"rank": lengths[0]} if lengths else {}
 
 
 def write_none(folder: Path, fingerprint: str) -> None:

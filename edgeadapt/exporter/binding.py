@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,12 +15,12 @@ import numpy as np
 
 from edgeadapt import methods
 from edgeadapt.adapter import Adapter, Array, Attachment, Params, ProblemType
-from edgeadapt.errors import BindingError
+from edgeadapt.errors import BindingError, UnsupportedError
 from edgeadapt.exporter import checkpoint as checkpoints
 from edgeadapt.exporter.checkpoint import Checkpoint
 from edgeadapt.graph.sites import Wiring, Wirings
 from edgeadapt.graph.switch import HEAD
-from edgeadapt.methods import lora
+from edgeadapt.methods import Module, Reader
 
 log = logging.getLogger("edgeadapt")
 
@@ -46,34 +47,34 @@ def bind(checkpoint: Checkpoint, wirings: Wirings, base: BaseWeight, said: HeadW
         BindingError: A tensor has no site, a site lacks a param, or shapes differ; all of them at once.
         UnsupportedError: The checkpoint's method is not one that edgeadapt can do exactly.
     """
-    method = checkpoints.method(checkpoint)
+    method, reader = checkpoints.reader(checkpoint)
     problems: list[str] = []
     names = _plain_names(checkpoint, problems)
     resolved = _Resolver(wirings, problems)
     parts: dict[tuple[str, str], dict[str, Array]] = {}
-    changed = {name: tensor for name, tensor in names.items() if lora.claims(name)}
+    changed, shared = _by_module(reader, names)
     modules: dict[str, str] = {}
-    for module, params in _pairs(checkpoint.config, changed, problems).items():
+    for module, tensors in changed.items():
         site = resolved.site(module)
         if site is None:
             continue
         modules[module] = site
-        if (site, method) in parts:
-            problems.append(f"{module}: {site} has a LoRA under another name already")
-        _check_selected(checkpoint.config, module, params, problems)
-        delta = params.pop("bias_delta", None)
-        parts[site, method] = params
-        if delta is not None:
-            parts[site, "bias"] = {"bias_delta": delta}
+        if checkpoints.targets(checkpoint.config, module) is False:
+            problems.append(f"{module}: has a {reader.TITLE}, but the configuration's target_modules leave it out")
+        seen = Module(module, wirings.sites[site].site, partial(base, wirings.sites[site]), shared)
+        for form, params in _read(reader, checkpoint.config, seen, tensors, problems).items():
+            if (site, form) in parts:
+                problems.append(f"{module}: {site} has a {reader.TITLE} under another name already")
+            parts[site, form] = params
     whole: dict[str, dict[str, Array]] = {}
     for name, tensor in names.items():
-        if name not in changed and (owner := resolved.parameter(name)) is not None:
+        if reader.split(name) is None and (owner := resolved.parameter(name)) is not None:
             twin = whole.setdefault(owner[0], {}).setdefault(owner[1], tensor)
             if not np.array_equal(twin, tensor):
                 problems.append(f"{name}: {'.'.join(owner)} has other values under another name")
     for site, roles in whole.items():
         _bind_whole(wirings, wirings.sites[site], roles, base, parts, problems)
-    _check_complete(checkpoint.config, wirings, names, modules, problems)
+    _check_complete(checkpoint.config, wirings, names, modules, reader.TITLE, problems)
     _check_shapes(wirings, parts, problems)
     _check_open(wirings, whole, problems)
     if problems:
@@ -127,9 +128,9 @@ def plain_name(name: str) -> str:
         'bert.pooler.dense.bias'
     """
     name = name.removeprefix(WRAPPER)
-    for inner in (".base_layer.", ".modules_to_save.default.", ".modules_to_save."):
+    for inner in (".base_layer.", ".modules_to_save.default.", ".modules_to_save.", ".ln_tuning_layers."):
         name = name.replace(inner, ".")
-    return re.sub(r"\.(lora_(?:embedding_)?[AB])\.default(?=\.|$)", r".\1", name)
+    return re.sub(r"\.((?:lora_|ia3_|hada_|lokr_|vera_)\w+)\.default(?=\.|$)", r".\1", name)
 
 
 def _plain_names(checkpoint: Checkpoint, problems: list[str]) -> dict[str, Array]:
@@ -143,18 +144,25 @@ def _plain_names(checkpoint: Checkpoint, problems: list[str]) -> dict[str, Array
     return names
 
 
-def _pairs(config: Mapping[str, Any], tensors: Mapping[str, Array], problems: list[str]) -> dict[str, dict[str, Array]]:
-    """Returns what `lora.read` makes of every module, each read alone: a broken pair hides no other problem."""
-    own: dict[str, dict[str, Array]] = {}
-    for name, tensor in tensors.items():
-        own.setdefault(lora.split(name)[0], {})[name] = tensor
+def _by_module(reader: Reader, names: Mapping[str, Array]) -> tuple[dict[str, dict[str, Array]], dict[str, Array]]:
+    """Returns the method's tensors of every module, and those that belong to none."""
     found: dict[str, dict[str, Array]] = {}
-    for each in own.values():
-        try:
-            found |= lora.read(config, each)
-        except BindingError as error:
-            problems += [line.strip() for line in str(error).splitlines()[1:-1]]  # between headline and remedy
-    return found
+    for name, tensor in names.items():
+        if (parts := reader.split(name)) is not None:
+            found.setdefault(parts[0], {})[parts[1]] = tensor
+    shared = found.pop("", {})
+    return found, shared
+
+
+def _read(
+    reader: Reader, config: Mapping[str, Any], module: Module, tensors: Mapping[str, Array], problems: list[str]
+) -> dict[str, dict[str, Array]]:
+    """Returns what the method's reader makes of a module; a module that is broken hides no other's problem."""
+    try:
+        return reader.read(config, module, tensors)
+    except (BindingError, UnsupportedError) as error:
+        problems.append(str(error))
+        return {}
 
 
 class _Resolver:
@@ -214,8 +222,8 @@ def _bind_whole(
     if weight is not None and site.kind == "linear" and wiring.layout == "out_in" and weight.ndim == 2:
         weight = weight.T
     bias = roles.get("bias")
-    if weight is not None and (site.name, "lora") in parts and wiring.open:
-        problems.append(f"{site.name}: has a LoRA, and is trained whole: expected one of them")
+    if weight is not None and _changed(parts, site.name) and wiring.open:
+        problems.append(f"{site.name}: has an adapter, and is trained whole: expected one of them")
         return
     if wiring.open:
         biased = wirings.parameters.get(f"{site.name}.bias") == (site.name, "bias")
@@ -227,8 +235,8 @@ def _bind_whole(
         return
     own_weight, own_bias = base(wiring)
     if weight is not None and (weight.shape != own_weight.shape or not np.array_equal(weight, own_weight)):
-        if (site.name, "lora") in parts:
-            problems.append(f"{site.name}: has a LoRA, and a weight that isn't the base's: trained on another base")
+        if _changed(parts, site.name):
+            problems.append(f"{site.name}: has an adapter, and a weight that isn't the base's: trained on another base")
             return
         kept = own_bias if bias is None else bias
         parts[key] = _whole(site.kind, weight, kept, weight.shape[-1])
@@ -242,6 +250,11 @@ def _bind_whole(
             parts[site.name, "bias"] = {"bias_delta": delta if before is None else before + delta}
 
 
+def _changed(parts: Mapping[tuple[str, str], Params], site: str) -> bool:
+    """Tells whether a method other than a trained bias is at a site."""
+    return any(name == site and form not in (HEAD, "bias") for name, form in parts)
+
+
 def _whole(kind: str, weight: Array, bias: Array | None, width: int) -> dict[str, Array]:
     first = np.ascontiguousarray(weight, np.float32)[None]
     if kind == "embedding":
@@ -250,20 +263,12 @@ def _whole(kind: str, weight: Array, bias: Array | None, width: int) -> dict[str
     return {"weight": first.reshape(1, 1, -1) if kind == "layer_norm" else first, "bias": second}
 
 
-def _check_selected(config: Mapping[str, Any], module: str, params: Params, problems: list[str]) -> None:
-    """Refuses a pair that PEFT wouldn't load, because the configuration leaves it out or gives it another rank."""
-    if checkpoints.targets(config, module) is False:
-        problems.append(f"{module}: has a LoRA, but the configuration's target_modules leave it out")
-    rank, expected = next(iter(params.values())).shape[-1], lora.rank_of(config, module)
-    if rank != expected:
-        problems.append(f"{module}: has a LoRA of rank {rank}, but the configuration says {expected}")
-
-
 def _check_complete(
     config: Mapping[str, Any],
     wirings: Wirings,
     names: Mapping[str, Array],
     modules: Mapping[str, str],
+    title: str,
     problems: list[str],
 ) -> None:
     """Refuses a checkpoint without the tensors of a module that its configuration selects.
@@ -274,7 +279,8 @@ def _check_complete(
         config: The checkpoint's configuration.
         wirings: The sites of the base.
         names: Its tensors by plain name.
-        modules: Its LoRA modules, by the name they have in the checkpoint, with their sites.
+        modules: Its method's modules, by the name they have in the checkpoint, with their sites.
+        title: Its method, for people.
         problems: What is wrong is added here.
     """
     for site, wiring in wirings.sites.items():
@@ -283,16 +289,12 @@ def _check_complete(
             continue
         if checkpoints.saves(config, name):
             problems.append(f"{name}: got no weight, but the configuration's modules_to_save name it")
-        elif (
-            wiring.site.kind != "layer_norm"
-            and checkpoints.targets(config, name)
-            and not any(tensor.startswith(f"{name}.lora_") for tensor in names)
-        ):
-            problems.append(f"{name}: got no LoRA, but the configuration's target_modules select it")
+        elif wiring.site.kind != "layer_norm" and checkpoints.targets(config, name) and name not in modules:
+            problems.append(f"{name}: got no {title}, but the configuration's target_modules select it")
 
 
 def _as_trained(site: str, wirings: Wirings, modules: Mapping[str, str]) -> str | None:
-    """Returns the name that a site had in the model the adapter was trained in, as far as its LoRA modules tell.
+    """Returns the name that a site had in the model the adapter was trained in, as far as its own modules tell.
 
     Cases:
         1. The same name.

@@ -19,8 +19,10 @@ import ml_dtypes
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from edgeadapt import methods
 from edgeadapt.adapter import Array, ProblemType
-from edgeadapt.errors import CheckpointError, PickleError, UnsupportedError
+from edgeadapt.errors import CheckpointError, PickleError, UnsupportedError, listed
+from edgeadapt.methods import Reader
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -173,27 +175,28 @@ def stage(checkpoint: Checkpoint, folder: Path, tensors: Mapping[str, Array], co
     (folder / CONFIG).write_text(json.dumps(dict(config)), encoding="utf-8")
 
 
-def method(checkpoint: Checkpoint) -> str:
-    """Returns the method a PEFT checkpoint was trained with, in edgeadapt's words.
+def reader(checkpoint: Checkpoint) -> tuple[str, Reader]:
+    """Returns the name and the reader of a checkpoint's method.
 
     Raises:
         UnsupportedError: edgeadapt has no such method, or the configuration asks for something it can't do exactly.
     """
-    kind = checkpoint.config.get("peft_type")
-    if kind != "LORA":
+    kind, readers = checkpoint.config.get("peft_type"), methods.readers()
+    if not isinstance(kind, str) or kind not in readers:
         raise UnsupportedError(
-            f"{checkpoint.folder}: PEFT type {kind!r} is not supported. Supported: LORA.\n"
-            "Merge it into the model with PEFT, or train a LoRA."
+            f"{checkpoint.folder}: PEFT type {kind!r} is not supported. Supported: {listed(sorted(readers))}.\n"
+            "Merge it into the model with PEFT, or train one of these."
         )
+    name, found = readers[kind]
     problems = [
         f"{key} = {json.dumps(checkpoint.config.get(key))}: expected a number"
         for key in ("r", "lora_alpha")
-        if not isinstance(checkpoint.config.get(key), int | float)
+        if key in found.FIELDS and not isinstance(checkpoint.config.get(key), int | float)
     ]
     problems += [
         f"{key} = {json.dumps(value)}: {REFUSED.get(key, 'edgeadapt does not know this option')}"
         for key, value in checkpoint.config.items()
-        if value and key not in UNDERSTOOD
+        if value and key not in UNDERSTOOD | found.FIELDS
     ]
     init = checkpoint.config.get("init_lora_weights", True)
     if isinstance(init, str) and init.split("_niter_")[0].lower() not in KEEPS_BASE:
@@ -202,8 +205,8 @@ def method(checkpoint: Checkpoint) -> str:
             "PEFT's save_pretrained(..., path_initial_model_for_weight_conversion=...)"
         )
     if problems:
-        raise UnsupportedError.collect(f"{checkpoint.folder} is a LoRA that can't be done exactly:", problems)
-    return "lora"
+        raise UnsupportedError.collect(f"{checkpoint.folder} holds {found.TITLE} that can't be done exactly:", problems)
+    return name, found
 
 
 def targets(config: Mapping[str, Any], module: str) -> bool | None:
@@ -250,16 +253,12 @@ KEEPS_BASE = {"gaussian", "eva", "orthogonal", "true", "false"}
 """Values of `init_lora_weights` under which the base's own weights stay as they are."""
 
 UNDERSTOOD = {
-    "alpha_pattern", "base_model_name_or_path", "bias", "exclude_modules", "fan_in_fan_out", "inference_mode",
-    "init_lora_weights", "layers_pattern", "layers_to_transform", "lora_alpha", "lora_bias", "lora_dropout",
-    "megatron_core", "modules_to_save", "peft_type", "peft_version", "qalora_group_size", "r", "rank_pattern",
-    "revision", "runtime_config", "target_modules", "task_type", "use_rslora", "auto_mapping",
-    "ensure_weight_tying", "eva_config",
+    "auto_mapping", "base_model_name_or_path", "bias", "exclude_modules", "inference_mode", "layers_pattern",
+    "layers_to_transform", "modules_to_save", "peft_type", "peft_version", "revision", "target_modules", "task_type",
 }  # fmt: skip
-"""Options that the tensors already reflect, that concern training alone, or that reading takes into account."""
+"""Options of every PEFT type that the tensors already reflect, that concern training alone, or that binding follows."""
 
 REFUSED = {
-    "use_dora": "DoRA is another method, not a LoRA; it is not supported yet",
     "use_qalora": "QALoRA pools the inputs of a quantised base",
     "layer_replication": "the base would need layers that its checkpoint doesn't have",
     "target_parameters": "adapters on bare parameters (experts) have no module to attach to",

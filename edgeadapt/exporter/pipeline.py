@@ -139,7 +139,7 @@ def _read(sources: Mapping[str, AdapterSource], *, allow_pickle: bool) -> dict[s
     for name, source in sources.items():
         try:
             found[name] = checkpoints.read(source.folder, allow_pickle=allow_pickle)
-            checkpoints.method(found[name])
+            checkpoints.reader(found[name])
         except EdgeAdaptError as error:
             errors.append(error)
     _raise_all(errors)

@@ -24,7 +24,7 @@ from edgeadapt.exporter.binding import plain_name
 from edgeadapt.exporter.checkpoint import Checkpoint
 from edgeadapt.graph.sites import Wiring, Wirings
 from edgeadapt.graph.switch import HEAD
-from edgeadapt.methods import lora
+from edgeadapt.methods import ia3, lora
 
 PROBE_SEED = 20240229
 PROBE_LABELS = 3
@@ -103,7 +103,7 @@ def _peft(base: bases.Base, wirings: Wirings, checkpoint: Checkpoint, folder: Pa
     doesn't follow such renamings.
     """
     tensors, config = dict(checkpoint.tensors), dict(checkpoint.config)
-    renamed = {name: _today(wirings, name) for name in tensors}
+    renamed = {name: _today(checkpoint, wirings, name) for name in tensors}
     if any(name != new for name, new in renamed.items()):
         tensors = {renamed[name]: tensor for name, tensor in tensors.items()}
         config |= _spelt_out(checkpoint, renamed)
@@ -118,10 +118,11 @@ def _peft(base: bases.Base, wirings: Wirings, checkpoint: Checkpoint, folder: Pa
     return inner.eval()
 
 
-def _today(wirings: Wirings, name: str) -> str:
+def _today(checkpoint: Checkpoint, wirings: Wirings, name: str) -> str:
     """Returns a tensor's name with its module as this base has it: renamed since, or with its prefix."""
     plain = plain_name(name)
-    module = lora.split(plain)[0] if lora.claims(plain) else plain.rpartition(".")[0]
+    _, reader = checkpoints.reader(checkpoint)
+    module = (reader.split(plain) or (plain.rpartition(".")[0],))[0]
     for candidate in wirings.candidates(module):
         if candidate in wirings.sites:
             return name.replace(module, candidate)
@@ -130,24 +131,22 @@ def _today(wirings: Wirings, name: str) -> str:
 
 def _spelt_out(checkpoint: Checkpoint, renamed: Mapping[str, str]) -> dict[str, Any]:
     """Returns targets, ranks and scalings of a renamed checkpoint, one entry a module."""
-    targets, ranks, alphas = [], {}, {}
+    config, (_, reader) = checkpoint.config, checkpoints.reader(checkpoint)
+    modules: dict[str, str] = {}
     for old, new in renamed.items():
-        before, after = plain_name(old), plain_name(new)
-        if lora.claims(before) and before.endswith("A.weight"):
-            module, target = lora.split(before)[0], lora.split(after)[0]
-            rank = checkpoint.tensors[old].shape[0]
-            key = lora.matching(checkpoint.config.get("alpha_pattern") or {}, module)
-            targets.append(target)
-            ranks[target] = rank
-            alphas[target] = checkpoint.config["alpha_pattern"][key] if key else checkpoint.config["lora_alpha"]
-    return {
-        "target_modules": targets,
-        "rank_pattern": ranks,
-        "alpha_pattern": alphas,
-        "layers_to_transform": None,
-        "layers_pattern": None,
-        "exclude_modules": None,
-    }
+        before, after = reader.split(plain_name(old)), reader.split(plain_name(new))
+        if before is not None and after is not None:
+            modules[before[0]] = after[0]
+    spelt: dict[str, Any] = {"target_modules": list(modules.values()), "exclude_modules": None}
+    for key in ("layers_to_transform", "layers_pattern"):
+        spelt |= {key: None} if key in config else {}
+    if "rank_pattern" in config:
+        spelt["rank_pattern"] = {new: lora.rank_of(config, old) for old, new in modules.items()}
+        key = "lora_alpha" if "lora_alpha" in config else "alpha"
+        spelt["alpha_pattern"] = {new: lora.alpha_of(config, old, key) for old, new in modules.items()}
+    if "feedforward_modules" in config:
+        spelt["feedforward_modules"] = [new for old, new in modules.items() if ia3.is_feedforward(config, old)]
+    return spelt
 
 
 def _labels(adapter: Adapter, wirings: Wirings) -> int | None:

@@ -34,10 +34,11 @@ def slot_values(wiring: Wiring, method: str, dtype: ir.DataType) -> dict[str, ir
 
 
 def splice(model: ir.Model, values: Values, wiring: Wiring, method: str, params: Mapping[str, ir.Value]) -> None:
-    """Puts a method between every call of a site and all that reads its output.
+    """Puts a method around every call of a site.
 
     Before:   x -> module -> y -> readers
     After:    x -> module -> y -> method(x, y, params) -> readers     (y is left unused where the method replaces it)
+              x -> method(x, y, params) -> module -> y -> readers     (where it replaces x, which others still read)
 
     Args:
         model: Changed in place.
@@ -57,6 +58,14 @@ def splice(model: ir.Model, values: Values, wiring: Wiring, method: str, params:
                 f"The base has no value {error}, where {wiring.site.name} should be.\nExport it again."
             ) from error
         op = Nodes(f"{wiring.site.name}/{method}" + (f"/{number}" if number else ""))
+        if methods.replaces(method) == "x":
+            node, position = _entrance(values, wiring, call, x)
+            entering = node.inputs[position]
+            if entering is None:
+                raise GraphError(f"{wiring.site.name} takes no input.")
+            node.replace_input_with(position, _apply(op, wiring, call, method, entering, y, dict(params)))
+            model.graph.insert_before(node, op.made)
+            continue
         out = _apply(op, wiring, call, method, x, y, dict(params))
         made = set(op.made)
         for user, position in tuple(y.uses()):
@@ -70,6 +79,23 @@ def splice(model: ir.Model, values: Values, wiring: Wiring, method: str, params:
         _hand_over(model.graph, y, out)
 
 
+def _entrance(values: Values, wiring: Wiring, call: Call, x: ir.Value) -> tuple[ir.Node, int]:
+    """Returns the node of a linear layer that `x` enters by, and the input it takes there.
+
+    The way leads back from the product, through what only changes the shape, to `x` or to what a method put there.
+    """
+    node = values[call.product].producer()
+    while node is not None:
+        value = node.inputs[0]
+        producer = None if value is None else value.producer()
+        if value is x or producer is None or producer.op_type not in ("Reshape", "Transpose", "Squeeze", "Unsqueeze"):
+            return node, 0
+        if value is not None and str(producer.name).startswith(f"{wiring.site.name}/"):
+            return node, 0  # a method that was spliced before ends in a Reshape too
+        node = producer
+    raise GraphError(f"{call.product}, the product of {wiring.site.name}, comes from no node.")
+
+
 def _current(value: ir.Value) -> ir.Value:
     """Returns what stands for a value of the base now: the site it leaves may have been spliced before."""
     while REPLACED_BY in value.meta:
@@ -80,7 +106,7 @@ def _current(value: ir.Value) -> ir.Value:
 def _apply(
     op: Nodes, wiring: Wiring, call: Call, method: str, x: ir.Value, y: ir.Value, params: dict[str, ir.Value]
 ) -> ir.Value:
-    """Returns the method's output, in the shape of `y`, with `x` and `y` seen three-dimensional.
+    """Returns what the method gives, in the shape of what it replaces, with `x` and `y` seen three-dimensional.
 
     Cases:
         1. `x` `(batch, n, in)` (ids `(batch, n)`): taken as it is; params with one row or one for each broadcast.
@@ -91,13 +117,13 @@ def _apply(
     compute = methods.get(method).graph
     plain = 2 if site.kind == "embedding" else 3
     if call.batch == "leading" and call.rank == plain:
-        plain_out: ir.Value = compute(op, site, x, y, params)
+        plain_out: ir.Value = compute(op, methods.Point(site, x, y), params)
         return plain_out
     rows = op.Shape(next(iter(params.values())), start=0, end=1)
     middle = op.constant(np.array([-1], np.int64))
     flat_x = op.Concat(rows, middle, axis=0) if plain == 2 else op.Concat(rows, middle, op.Shape(x, start=-1), axis=0)
     flat_y = op.Concat(rows, middle, op.constant(np.array([site.out_features], np.int64)), axis=0)
-    out = compute(op, site, op.Reshape(x, flat_x), op.Reshape(y, flat_y), params)
+    out = compute(op, methods.Point(site, op.Reshape(x, flat_x), op.Reshape(y, flat_y)), params)
     lead = op.Shape(x) if plain == 2 else op.Shape(x, start=0, end=-1)
     return op.Reshape(out, op.Concat(lead, op.Shape(out, start=-1), axis=0))
 

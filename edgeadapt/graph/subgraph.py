@@ -1,4 +1,4 @@
-"""An adapter as an ONNX model of its own: for each site `<site>/x` and `<site>/y` in, `<site>/out` out, weights inside.
+"""An adapter as an ONNX model of its own: for each site `<site>/x`, `<site>/y` in, `<site>/out` out, weights inside.
 
 It runs alone, and holds all that a merge needs: its params are initializers named like the slots.
 """
@@ -27,32 +27,41 @@ def build(adapter: Adapter, wirings: Wirings) -> ir.Model:
     """Returns the adapter as a model that runs alone.
 
     At each site, `x` is `(batch, n, in)` (ids `(batch, n)` at an embedding) and `y`, `out` are `(batch, n, out)`.
-    Several methods at one site follow each other: the output of one is the `y` of the next.
+    Several methods at one site follow each other: the output of one is the `y` of the next. A method that replaces what
+    enters a module gives `in`, `(batch, n, in)`, in place of `x`.
     """
     graph = ir.Graph([], [], nodes=[], opset_imports={"": OPSET}, name="adapter")
     model = ir.Model(graph, ir_version=IR_VERSION, producer_name="edgeadapt")
     for name in dict.fromkeys(attachment.site for attachment in adapter.attachments):
         site = wirings.sites[name].site
         x, y = _input(site, "x"), _input(site, "y")
-        out = y
+        graph.inputs.append(x)
+        entering, out = x, y
         for attachment in adapter.attachments:
             if attachment.site != name:
                 continue
             op = Nodes(f"{name}/{attachment.method}")
             params = constants(model, name, attachment.params)
-            out = methods.get(attachment.method).graph(op, site, x, out, params)
+            form = methods.get(attachment.method)
+            if methods.replaces(attachment.method) == "x":
+                entering = form.graph(op, methods.Point(site, entering, y), params)
+            else:
+                out = form.graph(op, methods.Point(site, x, out), params)
             graph.extend(op.made)
-        out.name = f"{name}/out"
-        out.type, out.shape = (
-            ir.TensorType(ir.DataType.FLOAT),
-            ir.Shape(["batch", "n", None if site.labelled else site.out_features]),
-        )
-        graph.inputs.extend((x, y))
-        graph.outputs.append(out)
+        if entering is not x:
+            graph.outputs.append(_output(entering, f"{name}/in", site.in_features))
+        if out is not y:
+            graph.inputs.append(y)
+            graph.outputs.append(_output(out, f"{name}/out", None if site.labelled else site.out_features))
     model.metadata_props[ATTACHMENTS] = json.dumps(
         [[each.site, each.method, list(each.params)] for each in adapter.attachments]
     )
     return model
+
+
+def _output(value: ir.Value, name: str, width: int | None) -> ir.Value:
+    value.name, value.type, value.shape = name, ir.TensorType(ir.DataType.FLOAT), ir.Shape(["batch", "n", width])
+    return value
 
 
 def _input(site: Site, end: str) -> ir.Value:

@@ -1,28 +1,41 @@
-"""The adapter methods, one file each, named as PEFT names them: `ls` of this folder is the support table.
+"""The adapter methods, one file each, named as PEFT and AdapterHub name them: `ls` of this folder is the support table.
 
-A method is a module with four functions; nothing outside its file knows how it computes:
+A file has a form, a reader, or both. The *form* is what an adapter computes; nothing outside its file knows it:
 
     shapes(site)                          its params at a site of this kind, in order, with their dimensions
-    graph(op, site, x, y, params) -> y'   a few lines of ONNX; slots and constants alike
-    neutral(site)                         params with which graph() gives y back, or None where there are none
-    fold(site, weight, bias, params)      the weight and bias that compute the same without the method
+    graph(op, at, params) -> value        a few lines of ONNX; slots and constants alike
+    neutral(site)                         params with which graph() changes nothing, or None where there are none
+    fold(site, weight, bias, params)      the weight and bias that compute the same without it
+    REPLACES                              what graph() gives: the site's output `y` (the default), or its input `x`
+
+The *reader* turns what a checkpoint stores into params of one form or more, so that methods that compute the same (VeRA
+is a LoRA whose halves are shared) share a form:
+
+    TITLE, PEFT_TYPE, FIELDS              its name for people, its type in `adapter_config.json`, and the options that
+                                          it takes into account
+    split(name)                           module and tensor of a name, or None where it isn't this method's
+    read(config, module, tensors)         params by form
 
 All arrays a graph sees are three-dimensional, whatever the module's own rank: `x` `(batch, n, in)` (token ids
-`(batch, n)` at an embedding), `y` `(batch, n, out)`. Params have a leading axis `rows`, 1 or the batch size.
+`(batch, n)` at an embedding), `y` `(batch, n, out)`. Params have a leading axis `rows`, 1 or the batch size. No two
+methods that may meet at a site have a param of the same name, since slots are named by it.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from edgeadapt.adapter import Array, Params, Site
 from edgeadapt.errors import UnsupportedError, listed, nearest
 
 Shape: TypeAlias = tuple[int | str, ...]
 Value: TypeAlias = Any  # a value of the graph library; methods hand it on without looking inside
+Replaces: TypeAlias = Literal["x", "y"]
 
 
 class Op(Protocol):
@@ -35,23 +48,84 @@ class Op(Protocol):
     def __getattr__(self, op_type: str) -> Any: ...
 
 
-class Method(Protocol):
-    """What a module of this folder offers."""
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One call of a site, as a method's graph sees it.
+
+    Attributes:
+        site: The site.
+        x: What enters the module.
+        y: What leaves it.
+    """
+
+    site: Site
+    x: Value
+    y: Value
+
+
+class Form(Protocol):
+    """What an adapter computes at a site."""
 
     def shapes(self, site: Site) -> dict[str, Shape]:
-        """Returns the params at this site, in order, with dimensions such as `("rows", 384, "rank")`."""
+        """Returns the params at this site, in order, with dimensions such as `("rows", 384, "rank")`; none: no such."""
         ...
 
-    def graph(self, op: Op, site: Site, x: Value, y: Value, params: dict[str, Value]) -> Value:
-        """Returns the site's output with the adapter, as nodes made by `op`."""
+    def graph(self, op: Op, at: Point, params: dict[str, Value]) -> Value:
+        """Returns what the method replaces (see `replaces`), as nodes made by `op`."""
         ...
 
     def neutral(self, site: Site) -> Params | None:
-        """Returns params that leave the site as the base has it, or None where only the base's own weights do."""
+        """Returns params that leave the site as the base has it, or None where only the base's own weights do.
+
+        Each is `(1, ...)` and one number all over.
+        """
         ...
 
     def fold(self, site: Site, weight: Array, bias: Array | None, params: Params) -> tuple[Array, Array | None]:
         """Returns `weight` `(in, out)` and `bias` `(out,)` with the adapter absorbed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A module of the base, as a checkpoint's reader sees it.
+
+    Attributes:
+        name: Its path in the checkpoint.
+        site: The site it is in this base.
+        base: Gives its weight `(in, out)` (a layer norm's `(out,)`) and bias `(out,)` or None, as the base has them.
+        shared: Tensors of the checkpoint that belong to no module, by name.
+    """
+
+    name: str
+    site: Site
+    base: Callable[[], tuple[Array, Array | None]]
+    shared: Mapping[str, Array]
+
+
+class Reader(Protocol):
+    """What turns a checkpoint's tensors into params."""
+
+    TITLE: str
+    PEFT_TYPE: str
+    FIELDS: frozenset[str]
+
+    def split(self, name: str) -> tuple[str, str] | None:
+        """Returns module path and tensor of a name without PEFT's wrappers; None where it isn't this method's.
+
+        The path of a tensor that belongs to no module is empty.
+        """
+        ...
+
+    def read(
+        self, config: Mapping[str, Any], module: Module, tensors: Mapping[str, Array]
+    ) -> dict[str, dict[str, Array]]:
+        """Returns the params of a module by form, each `(1, ...)` in float32.
+
+        Raises:
+            BindingError: Tensors are missing, spare, or of shapes that don't go together; all of it at once.
+            UnsupportedError: The configuration asks for something that can't be done exactly.
+        """
         ...
 
 
@@ -61,8 +135,15 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 
 
-def get(name: str) -> Method:
-    """Returns the method of this name.
+@cache
+def forms() -> tuple[str, ...]:
+    """Returns the names of the methods that are a form, sorted."""
+    return tuple(name for name in names() if hasattr(importlib.import_module(f"{__name__}.{name}"), "graph"))
+
+
+@cache
+def get(name: str) -> Form:
+    """Returns the form of this name.
 
     Raises:
         UnsupportedError: There is no such method; the message lists those there are.
@@ -71,9 +152,22 @@ def get(name: str) -> Method:
         >>> get("lora").shapes(Site("q", "linear", 4, 6))
         {'lora_A': ('rows', 4, 'rank'), 'lora_B': ('rows', 'rank', 6)}
     """
-    if name not in names():
+    if name not in forms():
         raise UnsupportedError(
-            f"There is no adapter method {name!r}{nearest(name, names())}.\nThere are: {listed(names())}."
+            f"There is no adapter method {name!r}{nearest(name, forms())}.\nThere are: {listed(forms())}."
         )
-    module: Method = importlib.import_module(f"{__name__}.{name}")
-    return module
+    form: Form = importlib.import_module(f"{__name__}.{name}")
+    return form
+
+
+def replaces(name: str) -> Replaces:
+    """Returns what the graph of this method gives in place of the base's."""
+    found: Replaces = getattr(get(name), "REPLACES", "y")
+    return found
+
+
+@cache
+def readers() -> Mapping[str, tuple[str, Reader]]:
+    """Returns the methods that read PEFT's checkpoints, by PEFT's type: name and reader."""
+    modules: list[tuple[str, Any]] = [(name, importlib.import_module(f"{__name__}.{name}")) for name in names()]
+    return {module.PEFT_TYPE: (name, module) for name, module in modules if hasattr(module, "PEFT_TYPE")}

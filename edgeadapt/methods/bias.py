@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgeadapt.adapter import Array, Params, Site
-from edgeadapt.methods import Op, Shape, Value
+from edgeadapt.methods import Op, Point, Shape, Value
 
 
 def shapes(site: Site) -> dict[str, Shape]:
@@ -17,9 +17,9 @@ def shapes(site: Site) -> dict[str, Shape]:
     return {"bias_delta": (site.rows, 1, site.out)}
 
 
-def graph(op: Op, site: Site, x: Value, y: Value, params: dict[str, Value]) -> Value:
+def graph(op: Op, at: Point, params: dict[str, Value]) -> Value:
     """Returns `y + bias_delta`."""
-    return op.Add(y, params["bias_delta"])
+    return op.Add(at.y, params["bias_delta"])
 
 
 def neutral(site: Site) -> Params:

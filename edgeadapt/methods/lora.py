@@ -6,6 +6,7 @@ Source: Hu et al., arXiv 2106.09685; `peft.tuners.lora.layer.Linear.forward` and
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -14,15 +15,25 @@ from typing import Any
 import numpy as np
 
 from edgeadapt.adapter import Array, Params, Site
-from edgeadapt.errors import BindingError
-from edgeadapt.methods import Op, Shape, Value
+from edgeadapt.errors import BindingError, UnsupportedError
+from edgeadapt.methods import Module, Op, Point, Shape, Value, dora
 
 SUFFIXES = {
     ".lora_A.weight": "lora_A",
     ".lora_B.weight": "lora_B",
     ".lora_embedding_A": "lora_embedding_A",
     ".lora_embedding_B": "lora_embedding_B",
+    ".lora_B.bias": "lora_bias",
+    ".lora_magnitude_vector.weight": "lora_magnitude_vector",
+    ".lora_magnitude_vector": "lora_magnitude_vector",
 }
+TITLE = "LoRA"
+PEFT_TYPE = "LORA"
+FIELDS = frozenset({
+    "alpha_pattern", "ensure_weight_tying", "eva_config", "fan_in_fan_out", "init_lora_weights", "lora_alpha",
+    "lora_bias", "lora_dropout", "megatron_core", "qalora_group_size", "r", "rank_pattern", "runtime_config",
+    "use_dora", "use_rslora",
+})  # fmt: skip
 
 
 def shapes(site: Site) -> dict[str, Shape]:
@@ -37,11 +48,12 @@ def shapes(site: Site) -> dict[str, Shape]:
     return {}
 
 
-def graph(op: Op, site: Site, x: Value, y: Value, params: dict[str, Value]) -> Value:
+def graph(op: Op, at: Point, params: dict[str, Value]) -> Value:
     """Returns `y + (x A) B`; at an embedding `x A` is a look-up of A's rows.
 
     A batch with an adapter for each row looks up in one flat table: row i's ids are moved on by `i * vocabulary`.
     """
+    site, x = at.site, at.x
     a, b = params.values()
     if site.kind == "embedding":
         vocabulary = op.constant(np.array(site.in_features, np.int64))
@@ -54,7 +66,7 @@ def graph(op: Op, site: Site, x: Value, y: Value, params: dict[str, Value]) -> V
         low = op.Gather(flat, op.Add(x, op.Unsqueeze(first, op.constant(np.array([1], np.int64)))))
     else:
         low = op.MatMul(x, a)
-    return op.Add(y, op.MatMul(low, b))
+    return op.Add(at.y, op.MatMul(low, b))
 
 
 def neutral(site: Site) -> Params:
@@ -72,63 +84,72 @@ def fold(site: Site, weight: Array, bias: Array | None, params: Params) -> tuple
     return (weight.astype(np.float64) + a @ b).astype(weight.dtype), bias
 
 
-def read(config: Mapping[str, Any], tensors: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
-    """Returns `{module path: params}` of a PEFT checkpoint's LoRA tensors, transposed and scaled.
+def split(name: str) -> tuple[str, str] | None:
+    """Returns module path and tensor of a LoRA tensor's name."""
+    for suffix, tensor in SUFFIXES.items():
+        if name.endswith(suffix):
+            return name.removesuffix(suffix), tensor
+    return None
+
+
+def read(config: Mapping[str, Any], module: Module, tensors: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
+    """Returns the params of a module's LoRA, transposed and scaled; with a magnitude vector they are DoRA's.
 
     PEFT stores A `(rank, in)` and B `(out, rank)`; at an embedding A is `(rank, vocabulary)`. `fan_in_fan_out` concerns
-    the base's weight alone. A bias of B (`lora_bias`) comes back, scaled, as the param `bias_delta` of its own.
-
-    Args:
-        config: The checkpoint's `adapter_config.json`.
-        tensors: LoRA tensors by name, wrapper prefix already taken off.
+    the base's weight alone. A bias of B (`lora_bias`) is scaled and becomes a trained bias of its own.
 
     Raises:
-        BindingError: A module has only one half of its pair, or halves of different rank.
+        BindingError: One half of the pair is missing, or the halves are of other ranks than each other or than the
+            configuration says.
+        UnsupportedError: A DoRA is at an embedding.
     """
-    halves: dict[str, dict[str, Array]] = {}
-    for name, tensor in tensors.items():
-        module, param = split(name)
-        halves.setdefault(module, {})[param] = tensor
-    problems: list[str] = []
-    found: dict[str, dict[str, Array]] = {}
-    for module, pair in halves.items():
-        bias = pair.pop("lora_bias", None)
-        try:
-            a, b = (pair[half] for half in sorted(pair))
-        except ValueError:
-            problems.append(f"{module}: got {' and '.join(sorted(pair)) or 'a bias'} alone, expected an A and a B")
-            continue
-        if a.ndim != 2 or b.ndim != 2:
-            problems.append(f"{module}: got shapes {a.shape} and {b.shape}, expected matrices (LoRA on a convolution?)")
-            continue
-        if a.shape[0] != b.shape[1]:
-            problems.append(f"{module}: A {a.shape} has rank {a.shape[0]}, B {b.shape} has rank {b.shape[1]}")
-            continue
-        factor = scaling(config, module, a.shape[0])
-        first, second = sorted(pair)
-        params = {
-            first: np.ascontiguousarray(a.T, np.float32)[None],
-            second: np.ascontiguousarray(b.T * np.float64(factor), np.float32)[None],
-        }
-        if bias is not None:
-            params["bias_delta"] = (bias * np.float64(factor)).astype(np.float32).reshape(1, 1, -1)
-        found[module] = params
-    if problems:
-        raise BindingError.collect("The adapter's LoRA pairs are incomplete:", problems, "Save the adapter again.")
+    pair = dict(tensors)
+    bias, magnitude = pair.pop("lora_bias", None), pair.pop("lora_magnitude_vector", None)
+    halves = sorted(pair)
+    if halves not in (["lora_A", "lora_B"], ["lora_embedding_A", "lora_embedding_B"]):
+        raise BindingError(f"{module.name}: got {' and '.join(sorted(tensors))} alone, expected an A and a B")
+    a, b = (pair[half] for half in halves)
+    if a.ndim != 2 or b.ndim != 2:
+        raise BindingError(
+            f"{module.name}: got shapes {a.shape} and {b.shape}, expected matrices (LoRA on a convolution?)"
+        )
+    if a.shape[0] != b.shape[1]:
+        raise BindingError(f"{module.name}: A {a.shape} has rank {a.shape[0]}, B {b.shape} has rank {b.shape[1]}")
+    if a.shape[0] != rank_of(config, module.name):
+        raise BindingError(
+            f"{module.name}: has a LoRA of rank {a.shape[0]}, but the configuration says {rank_of(config, module.name)}"
+        )
+    if (magnitude is not None) != bool(config.get("use_dora")):
+        raise BindingError(
+            f"{module.name}: {'lacks' if magnitude is None else 'has'} DoRA's magnitude vector, but the configuration "
+            f"says use_dora = {json.dumps(config.get('use_dora'))}"
+        )
+    if bias is not None and magnitude is not None:
+        raise UnsupportedError(f"{module.name}: a DoRA with a bias of B (lora_bias) is not supported")
+    factor = np.float64(scaling(config, module.name, a.shape[0]))
+    first, second = a.T.astype(np.float64), b.T.astype(np.float64) * factor
+    if magnitude is not None:
+        found = {"dora": dora.from_lora(module, first, second, magnitude)}
+    else:
+        found = {"lora": {halves[0]: _param(first), halves[1]: _param(second)}}
+    if bias is not None:
+        found["bias"] = {"bias_delta": _param(bias.reshape(1, -1) * factor)}
     return found
 
 
-def claims(name: str) -> bool:
-    """Tells whether a tensor of this name belongs to LoRA."""
-    return name.endswith((*SUFFIXES, ".lora_B.bias"))
+def halves(a: Array, b: Array) -> dict[str, Array]:
+    """Returns the params of the change `a b`, from `(in, rank)` and `(rank, out)`."""
+    return {"lora_A": _param(a), "lora_B": _param(b)}
 
 
-def split(name: str) -> tuple[str, str]:
-    """Returns module path and param of a LoRA tensor's name."""
-    if name.endswith(".lora_B.bias"):
-        return name.removesuffix(".lora_B.bias"), "lora_bias"
-    suffix = next(suffix for suffix in SUFFIXES if name.endswith(suffix))
-    return name.removesuffix(suffix), SUFFIXES[suffix]
+def whole(delta: Array) -> dict[str, Array]:
+    """Returns the params of a change `(in, out)` of full rank: itself and the identity, on its shorter side."""
+    rows, columns = delta.shape
+    return halves(np.eye(rows), delta) if rows < columns else halves(delta, np.eye(columns))
+
+
+def _param(array: Array) -> Array:
+    return np.ascontiguousarray(array, np.float32)[None]
 
 
 def scaling(config: Mapping[str, Any], module: str, rank: int) -> float:
@@ -137,10 +158,15 @@ def scaling(config: Mapping[str, Any], module: str, rank: int) -> float:
     Source: `peft.tuners.lora.layer.LoraLayer.update_layer`, with `alpha_pattern` looked up as
     `peft.utils.other.get_pattern_key` does.
     """
-    patterns: Mapping[str, float] = config.get("alpha_pattern") or {}
-    key = matching(patterns, module)
-    alpha = float(patterns[key]) if key is not None else float(config["lora_alpha"])
+    alpha = float(alpha_of(config, module))
     return alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank
+
+
+def alpha_of(config: Mapping[str, Any], module: str, key: str = "lora_alpha") -> float:
+    """Returns the alpha the configuration gives a module: `alpha_pattern`, else `key`."""
+    patterns: Mapping[str, float] = config.get("alpha_pattern") or {}
+    pattern = matching(patterns, module)
+    return patterns[pattern] if pattern is not None else config[key]
 
 
 def rank_of(config: Mapping[str, Any], module: str) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgeadapt.adapter import Array, Params, Site
-from edgeadapt.methods import Op, Shape, Value
+from edgeadapt.methods import Op, Point, Shape, Value
 
 
 def shapes(site: Site) -> dict[str, Shape]:
@@ -23,12 +23,12 @@ def shapes(site: Site) -> dict[str, Shape]:
     return {"weight": bias if site.kind == "layer_norm" else (site.rows, site.in_features, site.out), "bias": bias}
 
 
-def graph(op: Op, site: Site, x: Value, y: Value, params: dict[str, Value]) -> Value:
+def graph(op: Op, at: Point, params: dict[str, Value]) -> Value:
     """Returns the module's output with the adapter's weights; the base's `y` is left unused.
 
     A table for each row is looked up flat: row i's ids are moved on by `i * vocabulary`.
     """
-    weight = params["weight"]
+    site, x, weight = at.site, at.x, params["weight"]
     if site.kind == "embedding":
         one, zero = op.constant(np.array(1, np.int64)), op.constant(np.array(0, np.int64))
         count = op.Squeeze(op.Shape(weight, start=0, end=1))

@@ -4,6 +4,8 @@ Exact where an adapter is a sum beside the base. One rule a method:
 
     lora             A's and B's concatenated along the rank, B scaled: x [A1 A2] [w1 B1; w2 B2] = sum w (x A) B
     bias             the weighted sum
+    dora             as lora and bias, and the scale's distance from 1 adds up: 1 + sum w (s - 1)
+    ia3              the factor's distance from 1 adds up, at the output and (ia3_ff) at the input
     modules_to_save  a head does not add up: at most one adapter may bring it, and its weight does not touch it
 """
 
@@ -62,6 +64,15 @@ def _sum(slot: Slot, parts: Parts) -> Array:
     return np.asarray(total, dtype=slot.dtype)
 
 
+def _dora(slot: Slot, parts: Parts) -> Array:
+    return _factor(slot, parts) if slot.param.endswith("_scale") else _lora(slot, parts)
+
+
+def _factor(slot: Slot, parts: Parts) -> Array:
+    total = 1 + sum((array.astype(np.float64) - 1) * weight for array, weight in parts)
+    return np.asarray(total, dtype=slot.dtype)
+
+
 def _alone(slot: Slot, parts: Parts) -> Array:
     return parts[0][0]
 
@@ -70,4 +81,11 @@ def _scaled(array: Array, weight: float) -> Array:
     return (array * weight).astype(array.dtype, copy=False)
 
 
-RULES: dict[str, Callable[[Slot, Parts], Array]] = {"lora": _lora, "bias": _sum, "modules_to_save": _alone}
+RULES: dict[str, Callable[[Slot, Parts], Array]] = {
+    "bias": _sum,
+    "dora": _dora,
+    "ia3": _factor,
+    "ia3_ff": _factor,
+    "lora": _lora,
+    "modules_to_save": _alone,
+}

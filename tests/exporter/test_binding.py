@@ -16,14 +16,14 @@ import transformers
 from peft.tuners.lora import LoraLayer
 from torch import nn
 
-from edgeadapt.adapter import Adapter
+from edgeadapt.adapter import Adapter, Site
 from edgeadapt.errors import BindingError
 from edgeadapt.exporter import assemble, binding
 from edgeadapt.exporter import checkpoint as checkpoints
 from edgeadapt.exporter.pipeline import export
 from edgeadapt.graph import sites
 from edgeadapt.graph.fold import base_weights
-from edgeadapt.methods import lora
+from edgeadapt.methods import Module, lora
 from tests import tiny
 from tests.exporter import Tensors, altered
 
@@ -176,13 +176,19 @@ def test_a_layer_that_stores_its_weight_transposed_changes_by_what_peft_changes_
         binding.plain_name(name): tensor.numpy() for name, tensor in peft.get_peft_model_state_dict(wrapped).items()
     }
 
-    got = lora.read(options, tensors)
+    got: dict[str, dict[str, Any]] = {}
+    for name, tensor in tensors.items():
+        parts = lora.split(name)
+        assert parts is not None
+        got.setdefault(parts[0], {})[parts[1]] = tensor
 
     expected = deltas(wrapped.get_base_model())
     assert got.keys() == expected.keys()
     assert len(got) == 4
     for name, delta in expected.items():
-        product = got[name]["lora_A"][0] @ got[name]["lora_B"][0]
+        at = Module(name, Site(name, "linear", 32, delta.shape[1]), lambda: (np.empty(0), None), {})
+        params = lora.read(options, at, got[name])["lora"]
+        product = params["lora_A"][0] @ params["lora_B"][0]
         np.testing.assert_allclose(product, delta.numpy(), atol=EXACT, rtol=0, err_msg=name)
 
 
@@ -313,7 +319,7 @@ WRONG: dict[str, tuple[Callable[[Tensors], Tensors], list[str]]] = {
     ),
     "a layer that isn't there": (
         adding(f"{QUERY}.lora_A.weight", f"{QUERY.replace('.0.', '.10.')}.lora_A.weight"),
-        [f"{LAYER}.10.attention.self.query: got lora_A alone, expected an A and a B"],
+        [f"{LAYER}.10.attention.self.query: the base has no such module"],
     ),
     "a lora_B that is missing": (
         dropping("0.attention.self.query.lora_B.weight"),
@@ -341,7 +347,7 @@ WRONG: dict[str, tuple[Callable[[Tensors], Tensors], list[str]]] = {
     ),
     "a param of no method": (
         adding(f"{QUERY}.lora_A.weight", f"{QUERY}.lora_magnitude_vector"),
-        [f"{LAYER}.0.attention.self.query.lora_magnitude_vector: the base has no such module"],
+        [f"{LAYER}.0.attention.self.query: has DoRA's magnitude vector, but the configuration says use_dora = false"],
     ),
     "the same tensor under two names": (
         adding(f"{QUERY}.lora_A.weight", f"{QUERY.removeprefix('base_model.model.')}.lora_A.weight"),
@@ -375,7 +381,7 @@ WRONG: dict[str, tuple[Callable[[Tensors], Tensors], list[str]]] = {
     ),
     "a weight that the LoRA was not trained on": (
         lambda tensors: {**tensors, f"{QUERY}.base_layer.weight": np.ones((32, 32), np.float32)},
-        [f"{LAYER}.0.attention.self.query: has a LoRA, and a weight that isn't the base's: trained on another base"],
+        [f"{LAYER}.0.attention.self.query: has an adapter, and a weight that isn't the base's: trained on another"],
     ),
 }
 

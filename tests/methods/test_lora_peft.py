@@ -16,7 +16,7 @@ from edgeadapt.adapter import Adapter, Attachment, Site
 from edgeadapt.errors import CheckpointError
 from edgeadapt.graph import subgraph
 from edgeadapt.graph.sites import Wiring, Wirings
-from edgeadapt.methods import lora
+from edgeadapt.methods import Module, lora
 
 ROWS, LENGTH = 2, 6
 
@@ -50,13 +50,19 @@ def peft_model(**options: Any) -> tuple[nn.Module, dict[str, np.ndarray]]:
     return model, {name.removeprefix("base_model.model."): tensor.numpy() for name, tensor in tensors.items()}
 
 
+def params_of(site: Site, tensors: dict[str, np.ndarray], config: dict[str, object]) -> dict[str, np.ndarray]:
+    """Returns what is read of one module."""
+    split = {lora.split(name): tensor for name, tensor in tensors.items()}
+    own = {parts[1]: tensor for parts, tensor in split.items() if parts is not None and parts[0] == site.name}
+    return lora.read(config, Module(site.name, site, lambda: (np.empty(0), None), {}), own)["lora"]
+
+
 def written(folder: Path, tensors: dict[str, np.ndarray], config: dict[str, object]) -> Path:
     """Writes the LoRA of `Two` as a subgraph."""
     kinds = {"table": ("embedding", 11, 7), "first": ("linear", 7, 5), "second": ("linear", 5, 4)}
     sites = {name: Site(name, *kind) for name, kind in kinds.items()}  # type: ignore[arg-type]  # literal in a table
     wirings = Wirings("two", "", {name: Wiring(site, False, "out_in", ()) for name, site in sites.items()}, {})
-    found = lora.read(config, {name: tensor for name, tensor in tensors.items() if lora.claims(name)})
-    attachments = tuple(Attachment(name, "lora", found[name]) for name in sites)
+    attachments = tuple(Attachment(name, "lora", params_of(site, tensors, config)) for name, site in sites.items())
     path = folder / subgraph.FILE
     import onnx_ir as ir
 
@@ -97,12 +103,13 @@ def test_a_subgraph_gives_its_params_back(tmp_path: Path) -> None:
 
     attachments = subgraph.read(path)
 
-    expected = lora.read({"r": 3, "lora_alpha": 7}, tensors)
     assert [each.site for each in attachments] == ["table", "first", "second"]
     for each in attachments:
         assert each.method == "lora"
+        site = Site(each.site, "embedding" if each.site == "table" else "linear", 0, 0)
+        expected = params_of(site, tensors, {"r": 3, "lora_alpha": 7})
         for param, array in each.params.items():
-            np.testing.assert_array_equal(array, expected[each.site][param])
+            np.testing.assert_array_equal(array, expected[param])
 
 
 def test_a_file_that_is_no_subgraph_is_refused(tmp_path: Path) -> None:
