@@ -29,7 +29,7 @@ class Counts:
         return f"{self.rounds} rounds, in each {self.warm} runs to warm and {self.runs} counted of every variant"
 
 
-SHORT_RUNS = Counts(rounds=5, warm=5, runs=30)
+SHORT_RUNS = Counts(rounds=11, warm=5, runs=30)
 """For runs of around 0.1 s, a batch of 1 x 128."""
 LONG_RUNS = Counts(rounds=7, warm=2, runs=5)
 """For runs of around a second, a batch of 8 x 128."""

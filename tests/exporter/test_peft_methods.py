@@ -10,6 +10,7 @@ from typing import Any
 
 import peft
 import pytest
+import transformers
 
 import edgeadapt
 from edgeadapt.exporter.adding import add
@@ -19,12 +20,15 @@ from tests import tiny
 
 MAX_ERROR = 1e-5
 LEAST_EFFECT = 0.05
+TRANSFORMERS_5 = int(transformers.__version__.split(".")[0]) >= 5
 
 BASES: dict[str, dict[str, Any]] = {
     "bert": {"attention": ["query", "value"], "in": ["intermediate.dense"], "out": ["output.dense"]},
     "gpt2": {"attention": ["c_attn"], "in": ["c_fc"], "out": ["mlp.c_proj"]},
     "llama": {"attention": ["q_proj", "v_proj"], "in": ["up_proj"], "out": ["down_proj"]},
-    "vit": {"attention": ["q_proj", "v_proj"], "in": ["fc1"], "out": ["fc2"]},
+    "vit": {"attention": ["q_proj", "v_proj"], "in": ["fc1"], "out": ["fc2"]}
+    if TRANSFORMERS_5
+    else {"attention": ["query", "value"], "in": ["intermediate.dense"], "out": ["output.dense"]},
 }
 """Model type to the modules that adapters attach to."""
 

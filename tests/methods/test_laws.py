@@ -11,7 +11,9 @@ import pytest
 
 from edgeadapt import methods
 from edgeadapt.adapter import Array, Kind, Site
+from edgeadapt.bundle import Slot
 from edgeadapt.graph.nodes import Nodes
+from edgeadapt.runtime.blend import RULES
 
 IN, OUT, RANK, BATCH, LENGTH = 12, 8, 3, 4, 5
 KINDS: tuple[Kind, ...] = ("linear", "embedding", "layer_norm")
@@ -150,6 +152,24 @@ def test_folding_edits_nothing_in_place(method: str, kind: Kind) -> None:
 
     np.testing.assert_array_equal(weight, before[0])
     np.testing.assert_array_equal(bias, before[1])
+
+
+@pytest.mark.parametrize(("method", "kind"), [point for point in POINTS if point[0] != "modules_to_save"])
+def test_a_blend_is_the_weighted_sum_of_the_changes(method: str, kind: Kind) -> None:
+    site, base = site_of(kind), base_of(kind)
+    one, two = (params_of(method, site, seed) for seed in (1, 2))
+    parts = {
+        param: Slot(f"site.{param}", method, "site", param, "float32", shape, None)  # type: ignore[arg-type]
+        for param, shape in methods.get(method).shapes(site).items()
+    }
+
+    blend = {param: RULES[method](slot, [(one[param], 0.7), (two[param], -0.4)]) for param, slot in parts.items()}
+
+    plain = module(kind, base[0], base[1], None if kind == "embedding" else base[2])
+    changes = [answer(method, kind, each, base) - plain for each in (one, two)]
+    expected = plain + 0.7 * changes[0] - 0.4 * changes[1]
+    np.testing.assert_allclose(answer(method, kind, blend, base), expected, atol=1e-4)
+    assert np.abs(expected - plain).max() > 0.1
 
 
 def test_no_two_methods_have_a_param_of_the_same_name() -> None:
