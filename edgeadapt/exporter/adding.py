@@ -22,7 +22,7 @@ from edgeadapt.exporter.progress import Progress, silent
 from edgeadapt.graph import sites, subgraph
 from edgeadapt.graph.fold import base_weights, fold
 from edgeadapt.graph.sites import Wirings
-from edgeadapt.graph.switch import HEAD, points
+from edgeadapt.graph.switch import HEAD, in_order, points
 from edgeadapt.parity import ParityReport, Tolerance
 from edgeadapt.runtime.verify import padding, read_parity
 
@@ -88,10 +88,7 @@ def add(
         model = folder / (manifest.model.file if new is manifest else f"model-{len(new.slots)}-slots.onnx")
         try:
             if new is not manifest:
-                # What replaces a module's output comes before what adds to it, whichever of them was there first.
-                pairs = sorted(
-                    dict.fromkeys((slot.site, slot.method) for slot in new.slots), key=lambda pair: pair[1] != HEAD
-                )
+                pairs = in_order((slot.site, slot.method) for slot in new.slots)
                 assemble.write_switch(folder, wirings, pairs, model.name)
             if record is not None and record.parity is not None:
                 case, reference = read_parity(source, record), record.parity.reference

@@ -13,6 +13,7 @@ import onnxruntime
 
 from edgeadapt.adapter import Array
 from edgeadapt.bundle import Neutral, Slot
+from edgeadapt.runtime.filling import stretched
 
 
 @contextmanager
@@ -41,10 +42,11 @@ def run(session: onnxruntime.InferenceSession, feeds: Mapping[str, Array]) -> di
 
 def fill(slots: Sequence[Slot], arrays: Mapping[str, Array], stored: Mapping[str, Array]) -> dict[str, Array]:
     """Returns an array for every slot: the adapter's, else the neutral."""
+    own = {**stretched(arrays, slots), **arrays}
     feeds = {}
     for slot in slots:
-        if slot.name in arrays:
-            feeds[slot.name] = arrays[slot.name]
+        if slot.name in own:
+            feeds[slot.name] = own[slot.name]
         elif isinstance(slot.neutral, Neutral):
             feeds[slot.name] = np.full(slot.neutral.shape, slot.neutral.fill, np.float32)
         elif slot.name in stored:

@@ -122,7 +122,7 @@ def _apply(
     rows = op.Shape(next(iter(params.values())), start=0, end=1)
     middle = op.constant(np.array([-1], np.int64))
     flat_x = op.Concat(rows, middle, axis=0) if plain == 2 else op.Concat(rows, middle, op.Shape(x, start=-1), axis=0)
-    flat_y = op.Concat(rows, middle, op.constant(np.array([site.out_features], np.int64)), axis=0)
+    flat_y = op.Concat(rows, middle, op.Shape(y, start=-1), axis=0)
     out = compute(op, methods.Point(site, op.Reshape(x, flat_x), op.Reshape(y, flat_y)), params)
     lead = op.Shape(x) if plain == 2 else op.Shape(x, start=0, end=-1)
     return op.Reshape(out, op.Concat(lead, op.Shape(out, start=-1), axis=0))

@@ -16,8 +16,13 @@ HEAD = "modules_to_save"
 
 
 def points(adapters: Iterable[Adapter]) -> list[tuple[str, str]]:
-    """Returns every pair of site and method that the adapters attach to, each once, in order."""
-    return list(dict.fromkeys((each.site, each.method) for adapter in adapters for each in adapter.attachments))
+    """Returns every pair of site and method that the adapters attach to, each once, in the order of merging."""
+    return in_order((each.site, each.method) for adapter in adapters for each in adapter.attachments)
+
+
+def in_order(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Returns pairs of site and method, each once: what replaces a module's output comes before what adds to it."""
+    return sorted(dict.fromkeys(pairs), key=lambda pair: pair[1] != HEAD)
 
 
 def switch(model: ir.Model, wirings: Wirings, pairs: Iterable[tuple[str, str]]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime as ort
 
 from edgeadapt.errors import AdapterError, BundleError
-from edgeadapt.runtime.filling import Filling
+from edgeadapt.runtime.filling import Filling, stretched
 from edgeadapt.runtime.fit import check_fit
 
 if TYPE_CHECKING:
@@ -81,11 +81,12 @@ def read_loaded(
         raise AdapterError(f"{folder} is the base of a bundle, no adapter, and can't be called {name!r}.")
     # A file that the record doesn't list was not verified.
     arrays = _arrays(folder / WEIGHTS) if WEIGHTS in record.files else {}
-    check_fit(name, record, arrays, base.filling.arrays, manifest)
+    neutrals = stretched(arrays, manifest.slots)
+    check_fit(name, record, arrays, {**base.filling.arrays, **neutrals}, manifest)
     # Under the manifest's strings: a bundle may hold thousands of adapters, and each slot's name is there once.
     arrays = {slot.name: arrays[slot.name] for slot in manifest.slots if slot.name in arrays}
-    brings = _once(frozenset(arrays))
-    return LoadedAdapter(name, replace(record, name=name), folder, base.filling.replaced(arrays), brings)
+    filling = base.filling.replaced({**neutrals, **arrays})
+    return LoadedAdapter(name, replace(record, name=name), folder, filling, _once(frozenset(arrays)))
 
 
 @lru_cache(maxsize=256)

@@ -34,12 +34,17 @@ def blended(row: Row, slots: Sequence[Slot]) -> dict[str, Array]:
     """
     bringing = {slot.name: [(part, weight) for part, weight in row if slot.name in part.brings] for slot in slots}
     problems: dict[str, None] = {}
+    labels: set[int] = set()
     for slot in slots:
         names = [part.name for part, _ in bringing[slot.name]]
         if names and slot.method not in RULES:
             problems[f"{slot.site}: {slot.method} is no sum beside the base ({listed(names)})"] = None
         elif len(names) > 1 and RULES[slot.method] is _alone:
             problems[f"{slot.site}: {listed(names)} each bring their own, and these don't add up"] = None
+        counts = {part.filling.arrays[slot.name].shape[-1] for part, _ in bringing[slot.name] if "labels" in slot.shape}
+        labels |= counts
+    if len(labels) > 1:
+        problems[f"labels: {listed(sorted(map(str, labels)))} of them"] = None
     if problems:
         names = [part.name for part, _ in row]
         remedy = "Run them one by one and combine the outputs."

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from onnxruntime import OrtValue
@@ -59,3 +61,23 @@ def label_count(arrays: Mapping[str, Array], slots: Sequence[Slot]) -> int | Non
         if "labels" in slot.shape and slot.name in arrays:
             return int(arrays[slot.name].shape[slot.shape.index("labels")])
     return None
+
+
+def stretched(arrays: Mapping[str, Array], slots: Sequence[Slot]) -> dict[str, Array]:
+    """Returns the neutrals that a head in `arrays` needs in another length than the base's, for the slots it leaves.
+
+    Another adapter may have a LoRA on the base's own head: where a head of five labels replaces that one, the neutral
+    of the LoRA has five too.
+    """
+    count = label_count(arrays, slots)
+    found: dict[str, Array] = {}
+    for slot in slots:
+        if count is None or "labels" not in slot.shape or slot.name in arrays:
+            continue
+        if slot.neutral is not None and slot.neutral != "stored":
+            shape = [
+                count if size == "labels" else length
+                for size, length in zip(slot.shape, slot.neutral.shape, strict=True)
+            ]
+            found[slot.name] = np.full(shape, slot.neutral.fill, slot.dtype)
+    return found

@@ -11,7 +11,7 @@ from edgeadapt.errors import AdapterError
 from edgeadapt.runtime.adapters import NONE, LoadedAdapter, read_loaded
 from edgeadapt.runtime.blend import blended
 from edgeadapt.runtime.choice import Choice, Choices, Registry, Row, chosen, chosen_rows, named
-from edgeadapt.runtime.filling import Filling, label_count
+from edgeadapt.runtime.filling import Filling, label_count, stretched
 from edgeadapt.runtime.fit import array_problems
 from edgeadapt.runtime.inputs import check_inputs
 from edgeadapt.runtime.provider import Device
@@ -202,8 +202,13 @@ class Session:
         first, weight = row[0]
         if len(row) == 1 and weight == 1.0:
             return first.filling
-        # Over the first part's, whose other slots hold what all parts leave: neutrals.
-        return self._stacks.get((row,), lambda: first.filling.replaced(blended(row, self.manifest.slots)))
+
+        def make() -> Filling:
+            arrays = blended(row, self.manifest.slots)
+            # Over the first part's, whose other slots hold what all parts leave: neutrals.
+            return first.filling.replaced({**stretched(arrays, self.manifest.slots), **arrays})
+
+        return self._stacks.get((row,), make)
 
     def _stack(self, rows: tuple[Row, ...], fillings: Mapping[Row, Filling]) -> Filling:
         """Returns what to feed for rows that share a run, kept from earlier or made now."""

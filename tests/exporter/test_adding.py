@@ -107,7 +107,6 @@ def from_peft(base: Path, folder: Path, num_labels: int) -> Array:
         return logits
 
 
-@pytest.mark.filterwarnings("ignore:.*LoRA tensor.s. have invalid shape")
 @pytest.mark.parametrize("case", sorted(CASES))
 def test_an_added_adapter_says_what_peft_says_and_changes_no_other(
     case: str, home: Path, tiny_base: Path, adapters: dict[str, Path]
@@ -378,6 +377,24 @@ def headed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny.lora_adapter(base, folder / "brings", targets=["query"], num_labels=5)
     export(base, {"keeps": folder / "keeps"}, folder / "bundle", task="text-classification")
     return folder
+
+
+def test_a_change_of_the_bases_head_and_a_head_of_another_size_share_a_bundle(headed: Path, tmp_path: Path) -> None:
+    """The neutral of the LoRA on the base's head of 3 labels is as long as the head of 5 that stands in its place."""
+    base = headed / "base"
+    tunes = tiny.lora_adapter(base, tmp_path / "tunes", task_type=None, targets=["query", "classifier"])
+    sources = {"tunes": tunes, "brings": headed / "brings"}
+
+    exported = export(base, sources, tmp_path / "bundle", task="text-classification")
+    grown = export(base, {"tunes": tunes}, tmp_path / "grown", task="text-classification")
+    add(grown.path, headed / "brings", "brings")
+
+    expected = {name: from_peft(base, folder, 3 if name == "tunes" else 5) for name, folder in sources.items()}
+    for home in (exported.path, grown.path):
+        for name, logits in expected.items():
+            np.testing.assert_allclose(outputs(home)[name], logits, atol=MAX_ERROR, rtol=0)
+    with pytest.raises(edgeadapt.EdgeAdaptError, match=r"labels: 3, 5 of them"):
+        edgeadapt.load(exported.path).run(batch(), adapter={"tunes": 0.5, "brings": 0.5})
 
 
 def test_a_head_of_another_size_comes_to_a_base_that_has_one(headed: Path, tmp_path: Path) -> None:

@@ -82,7 +82,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 # PEFT 0.21 takes the bias of a lora_B for a broken matrix.
-@pytest.mark.filterwarnings("ignore:.*LoRA tensor.s. have invalid shape")
 @pytest.mark.parametrize("case", sorted(OPTIONS))
 def test_every_module_changes_by_what_peft_changes_it(
     case: str, tiny_base: Path, tiny_bundle: Path, tmp_path: Path
