@@ -150,7 +150,7 @@ def test_everything_wrong_with_all_adapters_is_said_at_once(
     adapters = {
         "gone": tmp_path / "gone",
         "other": altered(tiny_adapters["spam"], tmp_path / "prefix", peft_type="PREFIX_TUNING"),
-        "dora": altered(tiny_adapters["spam"], tmp_path / "dora", use_dora=True),
+        "qalora": altered(tiny_adapters["spam"], tmp_path / "qalora", use_qalora=True),
         "fine": tiny_adapters["spam"],
     }
 
@@ -158,7 +158,7 @@ def test_everything_wrong_with_all_adapters_is_said_at_once(
 
     assert f"{tmp_path / 'gone'} is not a folder" in message
     assert f"{tmp_path / 'prefix'}: PEFT type 'PREFIX_TUNING' is not supported" in message
-    assert f"{tmp_path / 'dora'} is a LoRA that can't be done exactly:\n  use_dora = true" in message
+    assert f"{tmp_path / 'qalora'} holds LoRA that can't be done exactly:\n  use_qalora = true" in message
     assert str(tiny_adapters["spam"]) not in message
 
 
