@@ -27,6 +27,7 @@ class Site:
         labelled: The last axis of `y` is the label axis of a task head, so every adapter may bring its own length.
         rowwise: Every call of the module has a batch axis, so each row of a batch may have params of its own.
         epsilon: The constant inside a normalisation's square root; 0 for the other kinds.
+        sublayer: Every call of the module ends a sublayer: what leaves it is added to a residual.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Site:
     labelled: bool = False
     rowwise: bool = True
     epsilon: float = 0.0
+    sublayer: bool = False
 
     @property
     def rows(self) -> int | str:

@@ -202,6 +202,7 @@ def _wirings(base: Base, model: ir.Model, inputs: Mapping[str, Array], outputs: 
                 site,
                 labelled=any(call.y in labelled for call in found),
                 rowwise=all(call.batch != "none" for call in found),
+                sublayer=bool(found) and all(call.total is not None for call in found),
             ),
             open=bool(found) and bool(own & base.invented),
             layout=layout,

@@ -13,8 +13,8 @@ from edgeadapt.adapter import Adapter, Array, Attachment
 from edgeadapt.errors import AdapterError, GraphError
 from edgeadapt.graph.nodes import Nodes, Values, values_of
 from edgeadapt.graph.sites import Call, Wiring, Wirings
-from edgeadapt.graph.splice import constants
-from edgeadapt.graph.switch import HEAD
+from edgeadapt.graph.splice import constants, splice
+from edgeadapt.graph.switch import HEAD, in_order
 
 
 def fold(model: ir.Model, wirings: Wirings, adapters: Iterable[tuple[str, Adapter]]) -> None:
@@ -25,6 +25,9 @@ def fold(model: ir.Model, wirings: Wirings, adapters: Iterable[tuple[str, Adapte
 
     An initializer may serve many sites, because the exporter merges equal values: the site gets a new one, and nothing
     is edited in place. Only a bias where the base has none needs a node of its own.
+
+    Before:   x -> module -> y -> readers
+    After:    x -> module -> y -> method(x, y, constants) -> readers     (a method that no weight can absorb)
 
     Raises:
         AdapterError: Two adapters bring the same module whole, or no adapter brings a module that the base lacks.
@@ -48,8 +51,9 @@ def fold(model: ir.Model, wirings: Wirings, adapters: Iterable[tuple[str, Adapte
         raise AdapterError.collect("The base has no weights of its own here, and no adapter brings them:", missing)
     values = values_of(model)
     for _, adapter in adapters:
-        for attachment in adapter.attachments:
-            _fold_at(model, values, wirings.sites[attachment.site], attachment)
+        by_key = {(each.site, each.method): each for each in adapter.attachments}
+        for key in in_order(by_key):
+            _fold_at(model, values, wirings.sites[key[0]], by_key[key])
     RemoveUnusedNodesPass()(model)
 
 
@@ -62,6 +66,9 @@ def _fold_at(model: ir.Model, values: Values, wiring: Wiring, attachment: Attach
         _fill_slots(model, attachment)
         return
     method = methods.get(attachment.method)
+    if not isinstance(method, methods.Foldable):
+        _fix(model, values, wiring, attachment)
+        return
     made: dict[tuple[bool, str], ir.Value] = {}
     for call in wiring.calls:
         product = _product(values, wiring, call)
@@ -98,6 +105,21 @@ def base_weights(model: ir.Model) -> Callable[[Wiring], tuple[Array, Array | Non
         return _weight(product, call), None if bias is None else _array(bias[2])
 
     return of
+
+
+def _fix(model: ir.Model, values: Values, wiring: Wiring, attachment: Attachment) -> None:
+    """Splices a method in with its params as initializers."""
+    params = {
+        f"{param}.fixed{_number(model, wiring, f'{param}.fixed')}": each for param, each in attachment.params.items()
+    }
+    fixed = constants(model, wiring.site.name, params)
+    splice(model, values, wiring, attachment.method, dict(zip(attachment.params, fixed.values(), strict=True)))
+
+
+def _number(model: ir.Model, wiring: Wiring, role: str) -> str:
+    """Returns what tells a new initializer of a site from those of the same role, as a suffix."""
+    number = sum(name.startswith(f"{wiring.site.name}.{role}") for name in model.graph.initializers)
+    return f".{number}" if number else ""
 
 
 def _product(values: Values, wiring: Wiring, call: Call) -> ir.Node:
@@ -170,8 +192,7 @@ def _initializer(
 ) -> ir.Value:
     """Returns a new initializer for a site, the same one for all its calls."""
     if (flipped, role) not in made:
-        number = sum(name.startswith(f"{wiring.site.name}.{role}.folded") for name in model.graph.initializers)
-        name = f"{role}.folded" + (f".{number}" if number else "")
+        name = f"{role}.folded{_number(model, wiring, f'{role}.folded')}"
         made[flipped, role] = constants(model, wiring.site.name, {name: array})[name]
     return made[flipped, role]
 

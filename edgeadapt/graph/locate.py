@@ -6,6 +6,7 @@ Never by the names of nodes or initializers: the exporter transposes, merges and
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Iterator
 
 import onnx_ir as ir
@@ -27,6 +28,7 @@ def locate(model: ir.Model, sites: Iterable[Site]) -> dict[str, tuple[Call, ...]
         3. A weight read through a `Transpose` that the exporter left in the graph.
         4. A module whose nodes were merged with another's or dropped: it has no calls.
         5. An `x` that no input changes, such as DeBERTa's relative positions: it is a call like any other.
+        6. A `y` that is only added to a residual: the end of a sublayer, with the layer's own norm of the sum, if any.
     """
     scopes: dict[str, list[ir.Node]] = {}
     for node in model.graph:
@@ -102,6 +104,7 @@ def _call(model: ir.Model, site: Site, piece: list[ir.Node]) -> Call | None:
         x, y = enters.pop(), leaves.pop()
         if x.shape is None:
             raise GraphError(f"The exporter left no shape on {x.name}, which enters {site.name}.")
+        total, norm = _sublayer(site, y) if site.kind == "linear" else (None, None)
         return Call(
             x=_name(x),
             y=_name(y),
@@ -109,8 +112,41 @@ def _call(model: ir.Model, site: Site, piece: list[ir.Node]) -> Call | None:
             batch=_batch(x.shape),
             product=_name(node.outputs[0]),
             biased=_is_biased(site, piece, weight),
+            total=None if total is None else _name(total),
+            norm=None if norm is None else _name(norm),
+            epsilon=_epsilon(norm),
         )
     return None
+
+
+def _sublayer(site: Site, y: ir.Value) -> tuple[ir.Value | None, ir.Value | None]:
+    """Returns the sum of `y` and a residual and the norm of that sum, each None where there is none (case 6).
+
+    A norm outside of the site's layer (GPT-2's last) belongs to the model, not to the sublayer.
+    """
+    users = tuple(y.uses())
+    if len(users) != 1 or users[0].node.op_type != "Add" or y.is_graph_output():
+        return None, None
+    add, position = users[0].node, users[0].idx
+    residual, total = add.inputs[1 - position], add.outputs[0]
+    if residual is None or _is_fixed(residual) or residual is y or not _same_rank(residual, y):
+        return None, None
+    readers = tuple(total.consumers())
+    layer = re.match(r".*\.\d+\.", site.name)
+    if layer and len(readers) == 1 and readers[0].op_type == "LayerNormalization" and not total.is_graph_output():
+        scopes = ast.literal_eval(readers[0].metadata_props.get(SCOPES, "[]"))
+        if any(scope.startswith(layer.group()) for scope in scopes):
+            return total, readers[0].outputs[0]
+    return total, None
+
+
+def _epsilon(norm: ir.Value | None) -> float:
+    node = None if norm is None else norm.producer()
+    return 0.0 if node is None else node.attributes.get_float("epsilon", 1e-5)
+
+
+def _same_rank(one: ir.Value, other: ir.Value) -> bool:
+    return one.shape is not None and other.shape is not None and one.shape.rank() == other.shape.rank()
 
 
 def _weight(site: Site, node: ir.Node) -> ir.Value | None:

@@ -33,6 +33,9 @@ class Call:
             (windows of an image); `none`, the call is the same for all rows (relative positions).
         product: Output of the node that reads the weight.
         biased: A bias is added to the product.
+        total: The sum of `y` and a residual, where that is all that becomes of `y`.
+        norm: The normalised sum, where the base normalises it in the same layer, and has no other use for it.
+        epsilon: The constant inside that norm's square root.
     """
 
     x: str
@@ -41,6 +44,9 @@ class Call:
     batch: Batch
     product: str
     biased: bool
+    total: str | None = None
+    norm: str | None = None
+    epsilon: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -14,15 +16,16 @@ from edgeadapt.graph.nodes import Nodes, Values
 from edgeadapt.graph.sites import Call, Wiring
 
 REPLACED_BY = "edgeadapt.replaced_by"
+ENTERS = "edgeadapt.enters"
 
 
 def slot_values(wiring: Wiring, method: str, dtype: ir.DataType) -> dict[str, ir.Value]:
     """Returns the slots of a method at a site as graph inputs, by param: `<site>.<param>` with free rows and rank.
 
-    Rank is one symbol for each site, so that two sites of one adapter may differ.
+    Rank is one symbol for each site and method, so that two sites of one adapter may differ.
     """
     site = wiring.site
-    free = {"rank": f"{site.name}.rank"}
+    free = {"rank": f"{site.name}.{method}.rank"}
     return {
         param: ir.Value(
             name=f"{site.name}.{param}",
@@ -40,6 +43,10 @@ def splice(model: ir.Model, values: Values, wiring: Wiring, method: str, params:
     After:    x -> module -> y -> method(x, y, params) -> readers     (y is left unused where the method replaces it)
               x -> method(x, y, params) -> module -> y -> readers     (where it replaces x, which others still read)
 
+    Before:   y -> Add(residual) -> LayerNormalization -> out -> readers
+    After:    y -> Add(residual) -> LayerNormalization -> out -> method(x, y, params) -> readers     (where it replaces
+              what the sublayer gives)
+
     Args:
         model: Changed in place.
         values: The values of the base by name, as they were before anything was spliced.
@@ -51,49 +58,84 @@ def splice(model: ir.Model, values: Values, wiring: Wiring, method: str, params:
         GraphError: The graph has no value that the wiring names.
     """
     for number, call in enumerate(wiring.calls):
+        op = Nodes(f"{wiring.site.name}/{method}" + (f"/{number}" if number else ""))
         try:
-            x, y = _current(values[call.x]), _current(values[call.y])
+            point = methods.Point(wiring.site, _current(values[call.x]), _current(values[call.y]))
+            sublayer = _sublayer(values, call, point.y)
         except KeyError as error:
             raise GraphError(
                 f"The base has no value {error}, where {wiring.site.name} should be.\nExport it again."
             ) from error
-        op = Nodes(f"{wiring.site.name}/{method}" + (f"/{number}" if number else ""))
-        if methods.replaces(method) == "x":
-            node, position = _entrance(values, wiring, call, x)
-            entering = node.inputs[position]
-            if entering is None:
-                raise GraphError(f"{wiring.site.name} takes no input.")
-            node.replace_input_with(position, _apply(op, wiring, call, method, entering, y, dict(params)))
-            model.graph.insert_before(node, op.made)
-            continue
-        out = _apply(op, wiring, call, method, x, y, dict(params))
-        made = set(op.made)
-        for user, position in tuple(y.uses()):
-            if user not in made:
+        point = replace(point, sublayer=sublayer)
+        replaces = methods.replaces(method)
+        if replaces == "x":
+            _enter(model.graph, values, op, call, method, point, params)
+        else:
+            old = sublayer.out if replaces == "out" and sublayer is not None else point.y
+            out = _apply(op, call, method, point, params)
+            made = set(op.made)
+            readers = [use for use in old.uses() if use.node not in made]
+            for user, position in readers:
                 user.replace_input_with(position, out)
-        anchor = y.producer()
-        if anchor is None:
-            raise GraphError(f"{call.y}, the output of {wiring.site.name}, comes from no node.")
-        model.graph.insert_after(anchor, op.made)
-        y.meta[REPLACED_BY] = out
-        _hand_over(model.graph, y, out)
+            if old is point.y and sublayer is not None:
+                model.graph.insert_before(readers[0].node, op.made)  # the sum: its residual is there, too
+            else:
+                model.graph.insert_after(_producer(old), op.made)
+            old.meta[REPLACED_BY] = out
+            _hand_over(model.graph, old, out)
 
 
-def _entrance(values: Values, wiring: Wiring, call: Call, x: ir.Value) -> tuple[ir.Node, int]:
-    """Returns the node of a linear layer that `x` enters by, and the input it takes there.
+def _enter(
+    graph: ir.Graph,
+    values: Values,
+    op: Nodes,
+    call: Call,
+    method: str,
+    point: methods.Point,
+    params: Mapping[str, ir.Value],
+) -> None:
+    """Puts a method that replaces `x` before the node by which a linear layer takes it.
 
     The way leads back from the product, through what only changes the shape, to `x` or to what a method put there.
     """
-    node = values[call.product].producer()
-    while node is not None:
-        value = node.inputs[0]
-        producer = None if value is None else value.producer()
-        if value is x or producer is None or producer.op_type not in ("Reshape", "Transpose", "Squeeze", "Unsqueeze"):
-            return node, 0
-        if value is not None and str(producer.name).startswith(f"{wiring.site.name}/"):
-            return node, 0  # a method that was spliced before ends in a Reshape too
-        node = producer
-    raise GraphError(f"{call.product}, the product of {wiring.site.name}, comes from no node.")
+    node = _producer(values[call.product])
+    while (entering := node.inputs[0]) is not None and entering is not point.x and ENTERS not in entering.meta:
+        before = entering.producer()
+        if before is None or before.op_type not in ("Reshape", "Transpose", "Squeeze", "Unsqueeze"):
+            break
+        node = before
+    if entering is None:
+        raise GraphError(f"{point.site.name} takes no input.")
+    out = _apply(op, call, method, replace(point, x=entering), params)
+    out.meta[ENTERS] = True
+    node.replace_input_with(0, out)
+    graph.insert_before(node, op.made)
+
+
+def _sublayer(values: Values, call: Call, y: ir.Value) -> methods.Sublayer | None:
+    """Returns what follows `y`: the sum with a residual, and its norm where the layer has one."""
+    if call.total is None:
+        return None
+    total = values[call.total]
+    residual = next(value for value in _producer(total).inputs if value is not y)
+    out = total if call.norm is None else values[call.norm]
+    norm = None if call.norm is None else _producer(out)
+
+    def finish(op: Any, value: ir.Value) -> ir.Value:
+        added: ir.Value = op.Add(value, residual)
+        if norm is None:
+            return added
+        normed: ir.Value = op.LayerNormalization(added, *norm.inputs[1:], axis=-1, epsilon=call.epsilon)
+        return normed
+
+    return methods.Sublayer(residual, _current(out), finish)
+
+
+def _producer(value: ir.Value) -> ir.Node:
+    node = value.producer()
+    if node is None:
+        raise GraphError(f"{value.name}, which a site of the base should give, comes from no node.")
+    return node
 
 
 def _current(value: ir.Value) -> ir.Value:
@@ -103,9 +145,7 @@ def _current(value: ir.Value) -> ir.Value:
     return value
 
 
-def _apply(
-    op: Nodes, wiring: Wiring, call: Call, method: str, x: ir.Value, y: ir.Value, params: dict[str, ir.Value]
-) -> ir.Value:
+def _apply(op: Nodes, call: Call, method: str, point: methods.Point, params: Mapping[str, ir.Value]) -> ir.Value:
     """Returns what the method gives, in the shape of what it replaces, with `x` and `y` seen three-dimensional.
 
     Cases:
@@ -113,19 +153,32 @@ def _apply(
         2. Any other rank, or a first axis that holds more than the batch: `x` is seen as `(rows, n, in)`, which is
            right because the batch is the outermost axis.
     """
-    site = wiring.site
-    compute = methods.get(method).graph
-    plain = 2 if site.kind == "embedding" else 3
+    compute, x, y = methods.get(method).graph, point.x, point.y
+    plain = 2 if point.site.kind == "embedding" else 3
     if call.batch == "leading" and call.rank == plain:
-        plain_out: ir.Value = compute(op, methods.Point(site, x, y), params)
+        plain_out: ir.Value = compute(op, point, dict(params))
         return plain_out
     rows = op.Shape(next(iter(params.values())), start=0, end=1)
     middle = op.constant(np.array([-1], np.int64))
     flat_x = op.Concat(rows, middle, axis=0) if plain == 2 else op.Concat(rows, middle, op.Shape(x, start=-1), axis=0)
     flat_y = op.Concat(rows, middle, op.Shape(y, start=-1), axis=0)
-    out = compute(op, methods.Point(site, op.Reshape(x, flat_x), op.Reshape(y, flat_y)), params)
+    seen = replace(point, x=op.Reshape(x, flat_x), y=op.Reshape(y, flat_y))
+    if (sublayer := point.sublayer) is not None:
+        residual, given = op.Reshape(sublayer.residual, flat_y), op.Reshape(sublayer.out, flat_y)
+        seen = replace(seen, sublayer=methods.Sublayer(residual, given, _finish_flat(sublayer, y, flat_y)))
+    out = compute(op, seen, dict(params))
     lead = op.Shape(x) if plain == 2 else op.Shape(x, start=0, end=-1)
     return op.Reshape(out, op.Concat(lead, op.Shape(out, start=-1), axis=0))
+
+
+def _finish_flat(sublayer: methods.Sublayer, y: ir.Value, flat: ir.Value) -> Callable[[Any, ir.Value], ir.Value]:
+    """Returns `finish` for values in the three-dimensional shape `flat`."""
+
+    def finish(op: Any, value: ir.Value) -> ir.Value:
+        flattened: ir.Value = op.Reshape(sublayer.finish(op, op.Reshape(value, op.Shape(y))), flat)
+        return flattened
+
+    return finish
 
 
 def _hand_over(graph: ir.Graph, y: ir.Value, out: ir.Value) -> None:

@@ -6,7 +6,9 @@ It runs alone, and holds all that a merge needs: its params are initializers nam
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import onnx_ir as ir
 
@@ -14,8 +16,9 @@ from edgeadapt import methods
 from edgeadapt.adapter import Adapter, Array, Attachment, Site
 from edgeadapt.errors import CheckpointError
 from edgeadapt.graph.nodes import Nodes
-from edgeadapt.graph.sites import Wirings
+from edgeadapt.graph.sites import Wiring, Wirings
 from edgeadapt.graph.splice import constants
+from edgeadapt.graph.switch import in_order
 
 FILE = "subgraph.onnx"
 ATTACHMENTS = "edgeadapt.attachments"
@@ -28,35 +31,54 @@ def build(adapter: Adapter, wirings: Wirings) -> ir.Model:
 
     At each site, `x` is `(batch, n, in)` (ids `(batch, n)` at an embedding) and `y`, `out` are `(batch, n, out)`.
     Several methods at one site follow each other: the output of one is the `y` of the next. A method that replaces what
-    enters a module gives `in`, `(batch, n, in)`, in place of `x`.
+    enters a module gives `in`, `(batch, n, in)`, in place of `x`. A method at the end of a sublayer may also take
+    `residual`, `(batch, n, out)`, and the base's `norm.weight` and `norm.bias`, `(out,)`; one that replaces what the
+    sublayer gives, `sublayer`, gives `sublayer_out`.
     """
     graph = ir.Graph([], [], nodes=[], opset_imports={"": OPSET}, name="adapter")
     model = ir.Model(graph, ir_version=IR_VERSION, producer_name="edgeadapt")
-    for name in dict.fromkeys(attachment.site for attachment in adapter.attachments):
-        site = wirings.sites[name].site
-        x, y = _input(site, "x"), _input(site, "y")
-        graph.inputs.append(x)
-        entering, out = x, y
-        for attachment in adapter.attachments:
-            if attachment.site != name:
-                continue
-            op = Nodes(f"{name}/{attachment.method}")
-            params = constants(model, name, attachment.params)
-            form = methods.get(attachment.method)
-            if methods.replaces(attachment.method) == "x":
-                entering = form.graph(op, methods.Point(site, entering, y), params)
-            else:
-                out = form.graph(op, methods.Point(site, x, out), params)
-            graph.extend(op.made)
-        if entering is not x:
-            graph.outputs.append(_output(entering, f"{name}/in", site.in_features))
-        if out is not y:
-            graph.inputs.append(y)
-            graph.outputs.append(_output(out, f"{name}/out", None if site.labelled else site.out_features))
+    by_key = {(each.site, each.method): each for each in adapter.attachments}
+    for name in dict.fromkeys(each.site for each in adapter.attachments):
+        _add_site(model, wirings.sites[name], [by_key[key] for key in in_order(by_key) if key[0] == name])
     model.metadata_props[ATTACHMENTS] = json.dumps(
         [[each.site, each.method, list(each.params)] for each in adapter.attachments]
     )
     return model
+
+
+def _add_site(model: ir.Model, wiring: Wiring, attachments: Sequence[Attachment]) -> None:
+    site, name = wiring.site, wiring.site.name
+    given = {end: _input(site, end) for end in ("x", "y", "residual", "sublayer", "norm.weight", "norm.bias")}
+    now = {"x": given["x"], "y": given["y"], "out": given["sublayer"]}
+    for attachment in attachments:
+        op = Nodes(f"{name}/{attachment.method}")
+        replaces = methods.replaces(attachment.method)
+        x = now["x"] if replaces == "x" else given["x"]
+        sublayer = methods.Sublayer(given["residual"], now["out"], _finish(wiring, given)) if site.sublayer else None
+        params = constants(model, name, attachment.params)
+        now[replaces] = methods.get(attachment.method).graph(op, methods.Point(site, x, now["y"], sublayer), params)
+        model.graph.extend(op.made)
+    model.graph.inputs.extend(value for end, value in given.items() if end == "x" or value.uses())
+    if now["x"] is not given["x"]:
+        model.graph.outputs.append(_output(now["x"], f"{name}/in", site.in_features))
+    if now["y"] is not given["y"]:
+        model.graph.outputs.append(_output(now["y"], f"{name}/out", None if site.labelled else site.out_features))
+    if now["out"] is not given["sublayer"]:
+        model.graph.outputs.append(_output(now["out"], f"{name}/sublayer_out", site.out_features))
+
+
+def _finish(wiring: Wiring, given: Mapping[str, ir.Value]) -> Callable[[Any, ir.Value], ir.Value]:
+    """Returns `methods.Sublayer.finish` with the base's norm as inputs."""
+    call = wiring.calls[0]
+
+    def finish(op: Nodes, value: ir.Value) -> ir.Value:
+        added = op.Add(value, given["residual"])
+        if call.norm is None:
+            return added
+        norm = given["norm.weight"], given["norm.bias"]
+        return op.LayerNormalization(added, *norm, axis=-1, epsilon=call.epsilon)
+
+    return finish
 
 
 def _output(value: ir.Value, name: str, width: int | None) -> ir.Value:
@@ -70,7 +92,7 @@ def _input(site: Site, end: str) -> ir.Value:
     return ir.Value(
         name=f"{site.name}/{end}",
         type=ir.TensorType(ir.DataType.INT64 if ids else ir.DataType.FLOAT),
-        shape=ir.Shape(["batch", "n"] if ids else ["batch", "n", width]),
+        shape=ir.Shape(["batch", "n"] if ids else [width] if end.startswith("norm.") else ["batch", "n", width]),
     )
 
 

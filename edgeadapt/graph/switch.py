@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
+from edgeadapt import methods
 from edgeadapt.adapter import Adapter
 from edgeadapt.graph.nodes import values_of
 from edgeadapt.graph.sites import Wirings
@@ -21,8 +22,15 @@ def points(adapters: Iterable[Adapter]) -> list[tuple[str, str]]:
 
 
 def in_order(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Returns pairs of site and method, each once: what replaces a module's output comes before what adds to it."""
-    return sorted(dict.fromkeys(pairs), key=lambda pair: pair[1] != HEAD)
+    """Returns pairs of site and method, each once, in the order in which they follow each other at a site.
+
+    What replaces a module comes first, then what changes its weights' work, then what takes its output further.
+    """
+
+    def step(pair: tuple[str, str]) -> int:
+        return 0 if pair[1] == HEAD else 1 if isinstance(methods.get(pair[1]), methods.Foldable) else 2
+
+    return sorted(dict.fromkeys(pairs), key=step)
 
 
 def switch(model: ir.Model, wirings: Wirings, pairs: Iterable[tuple[str, str]]) -> None:

@@ -5,8 +5,13 @@ A file has a form, a reader, or both. The *form* is what an adapter computes; no
     shapes(site)                          its params at a site of this kind, in order, with their dimensions
     graph(op, at, params) -> value        a few lines of ONNX; slots and constants alike
     neutral(site)                         params with which graph() changes nothing, or None where there are none
-    fold(site, weight, bias, params)      the weight and bias that compute the same without it
-    REPLACES                              what graph() gives: the site's output `y` (the default), or its input `x`
+    fold(site, weight, bias, params)      the weight and bias that compute the same without it; a method that is not
+                                          linear has none, and is spliced in as constants instead
+    REPLACES                              what graph() gives: the site's output `y` (the default), its input `x`, or
+                                          what its sublayer gives, `out`
+
+A method whose graph has variants (block sizes, activations) has `variant(options)` in place of these: it returns the
+form of `<method>-<options>`, whose params have names of their own.
 
 The *reader* turns what a checkpoint stores into params of one form or more, so that methods that compute the same (VeRA
 is a LoRA whose halves are shared) share a form:
@@ -28,14 +33,14 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from edgeadapt.adapter import Array, Params, Site
 from edgeadapt.errors import UnsupportedError, listed, nearest
 
 Shape: TypeAlias = tuple[int | str, ...]
 Value: TypeAlias = Any  # a value of the graph library; methods hand it on without looking inside
-Replaces: TypeAlias = Literal["x", "y"]
+Replaces: TypeAlias = Literal["x", "y", "out"]
 
 
 class Op(Protocol):
@@ -49,6 +54,21 @@ class Op(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Sublayer:
+    """What follows a module whose output is added to a residual (the last of an attention or a feed-forward block).
+
+    Attributes:
+        residual: What `y` is added to, `(batch, n, out)`.
+        out: What comes of the sum: itself, or normalised where the base normalises after the sum.
+        finish: Returns what the base would make of a value in place of `y`: the sum with the residual, or its norm.
+    """
+
+    residual: Value
+    out: Value
+    finish: Callable[[Op, Value], Value]
+
+
+@dataclass(frozen=True, slots=True)
 class Point:
     """One call of a site, as a method's graph sees it.
 
@@ -56,11 +76,13 @@ class Point:
         site: The site.
         x: What enters the module.
         y: What leaves it.
+        sublayer: What follows, at a site that ends a sublayer.
     """
 
     site: Site
     x: Value
     y: Value
+    sublayer: Sublayer | None = None
 
 
 class Form(Protocol):
@@ -80,6 +102,11 @@ class Form(Protocol):
         Each is `(1, ...)` and one number all over.
         """
         ...
+
+
+@runtime_checkable
+class Foldable(Protocol):
+    """A form that the base's weights can absorb."""
 
     def fold(self, site: Site, weight: Array, bias: Array | None, params: Params) -> tuple[Array, Array | None]:
         """Returns `weight` `(in, out)` and `bias` `(out,)` with the adapter absorbed."""
@@ -132,18 +159,18 @@ class Reader(Protocol):
 @cache
 def names() -> tuple[str, ...]:
     """Returns the names of the methods that exist, sorted."""
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")))
 
 
 @cache
 def forms() -> tuple[str, ...]:
-    """Returns the names of the methods that are a form, sorted."""
-    return tuple(name for name in names() if hasattr(importlib.import_module(f"{__name__}.{name}"), "graph"))
+    """Returns the names of the methods that are a form, or have variants that are one, sorted."""
+    return tuple(name for name in names() if any(hasattr(_file(name), part) for part in ("graph", "variant")))
 
 
 @cache
 def get(name: str) -> Form:
-    """Returns the form of this name.
+    """Returns the form of this name: a method, or a variant of one, `<method>-<options>`.
 
     Raises:
         UnsupportedError: There is no such method; the message lists those there are.
@@ -152,12 +179,17 @@ def get(name: str) -> Form:
         >>> get("lora").shapes(Site("q", "linear", 4, 6))
         {'lora_A': ('rows', 4, 'rank'), 'lora_B': ('rows', 'rank', 6)}
     """
-    if name not in forms():
+    method, _, options = name.partition("-")
+    if method not in forms() or bool(options) != hasattr(_file(method), "variant"):
         raise UnsupportedError(
-            f"There is no adapter method {name!r}{nearest(name, forms())}.\nThere are: {listed(forms())}."
+            f"There is no adapter method {name!r}{nearest(method, forms())}.\nThere are: {listed(forms())}."
         )
-    form: Form = importlib.import_module(f"{__name__}.{name}")
+    form: Form = _file(method).variant(options) if options else _file(method)
     return form
+
+
+def _file(name: str) -> Any:
+    return importlib.import_module(f"{__name__}.{name}")
 
 
 def replaces(name: str) -> Replaces:
@@ -169,5 +201,5 @@ def replaces(name: str) -> Replaces:
 @cache
 def readers() -> Mapping[str, tuple[str, Reader]]:
     """Returns the methods that read PEFT's checkpoints, by PEFT's type: name and reader."""
-    modules: list[tuple[str, Any]] = [(name, importlib.import_module(f"{__name__}.{name}")) for name in names()]
+    modules: list[tuple[str, Any]] = [(name, _file(name)) for name in names()]
     return {module.PEFT_TYPE: (name, module) for name, module in modules if hasattr(module, "PEFT_TYPE")}

@@ -6,6 +6,8 @@ Exact where an adapter is a sum beside the base. One rule a method:
     bias             the weighted sum
     dora             as lora and bias, and the scale's distance from 1 adds up: 1 + sum w (s - 1)
     ia3              the factor's distance from 1 adds up, at the output and (ia3_ff) at the input
+    bottleneck       as lora: side by side the blocks are one block; not with norms or gates of their own
+    trainable_tokens as lora: the tokens side by side, their changes scaled
     modules_to_save  a head does not add up: at most one adapter may bring it, and its weight does not touch it
 """
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from edgeadapt.runtime.filling import Array
 
 Parts: TypeAlias = Sequence[tuple["Array", float]]
+Rule: TypeAlias = Callable[["Slot", Parts], "Array"]
 
 
 def blended(row: Row, slots: Sequence[Slot]) -> dict[str, Array]:
@@ -37,9 +40,9 @@ def blended(row: Row, slots: Sequence[Slot]) -> dict[str, Array]:
     labels: set[int] = set()
     for slot in slots:
         names = [part.name for part, _ in bringing[slot.name]]
-        if names and slot.method not in RULES:
+        if names and rule(slot.method) is None:
             problems[f"{slot.site}: {slot.method} is no sum beside the base ({listed(names)})"] = None
-        elif len(names) > 1 and RULES[slot.method] is _alone:
+        elif len(names) > 1 and rule(slot.method) is alone:
             problems[f"{slot.site}: {listed(names)} each bring their own, and these don't add up"] = None
         counts = {part.filling.arrays[slot.name].shape[-1] for part, _ in bringing[slot.name] if "labels" in slot.shape}
         labels |= counts
@@ -50,10 +53,21 @@ def blended(row: Row, slots: Sequence[Slot]) -> dict[str, Array]:
         remedy = "Run them one by one and combine the outputs."
         raise UnsupportedError.collect(f"A blend of {listed(names)} has no exact meaning:", problems, remedy)
     return {
-        slot.name: RULES[slot.method](slot, [(part.filling.arrays[slot.name], weight) for part, weight in parts])
+        slot.name: how(slot, [(part.filling.arrays[slot.name], weight) for part, weight in parts])
         for slot in slots
-        if (parts := bringing[slot.name])
+        if (parts := bringing[slot.name]) and (how := rule(slot.method))
     }
+
+
+def rule(method: str) -> Rule | None:
+    """Returns how the arrays of a slot of this method are blended, or None where a blend has no exact meaning.
+
+    A bottleneck is linear in its output unless one of its options makes it depend on itself.
+    """
+    name, _, options = method.partition("-")
+    if name == "bottleneck" and not set(options.split("-")[1:]) <= {"original_ln_before", "parallel"}:
+        return None
+    return RULES.get(name)
 
 
 def _lora(slot: Slot, parts: Parts) -> Array:
@@ -78,19 +92,37 @@ def _factor(slot: Slot, parts: Parts) -> Array:
     return np.asarray(total, dtype=slot.dtype)
 
 
-def _alone(slot: Slot, parts: Parts) -> Array:
+def alone(slot: Slot, parts: Parts) -> Array:
+    """Returns the one array there is; its weight does not touch it."""
     return parts[0][0]
+
+
+def _bottleneck(slot: Slot, parts: Parts) -> Array:
+    """Returns blocks side by side: down and its bias concatenated along the rank, up and its bias weighted."""
+    param = slot.param.partition(".")[0]
+    if param == "adapter_up_bias":
+        return _sum(slot, parts)
+    scaled = [_scaled(array, weight) if param == "adapter_up" else array for array, weight in parts]
+    return np.concatenate(scaled, axis=slot.shape.index("rank"))
+
+
+def _tokens(slot: Slot, parts: Parts) -> Array:
+    """Returns all tokens and their changes side by side; a token that stands twice changes by the sum."""
+    scaled = [_scaled(array, weight) if slot.param == "token_delta" else array for array, weight in parts]
+    return np.concatenate(scaled, axis=slot.shape.index("rank"))
 
 
 def _scaled(array: Array, weight: float) -> Array:
     return (array * weight).astype(array.dtype, copy=False)
 
 
-RULES: dict[str, Callable[[Slot, Parts], Array]] = {
+RULES: dict[str, Rule] = {
     "bias": _sum,
+    "bottleneck": _bottleneck,
     "dora": _dora,
     "ia3": _factor,
     "ia3_ff": _factor,
     "lora": _lora,
-    "modules_to_save": _alone,
+    "modules_to_save": alone,
+    "trainable_tokens": _tokens,
 }
