@@ -16,8 +16,7 @@ from edgeadapt import bundle, parity
 from edgeadapt.adapter import Adapter, Array
 from edgeadapt.bundle import AdapterRecord, Manifest, Slot, TensorRecord
 from edgeadapt.errors import AdapterError, ParityError, listed, nearest
-from edgeadapt.exporter import assemble, bare, binding, problem_types
-from edgeadapt.exporter import checkpoint as checkpoints
+from edgeadapt.exporter import assemble, bare, binding, folders, problem_types
 from edgeadapt.exporter.progress import Progress, silent
 from edgeadapt.graph import sites, subgraph
 from edgeadapt.graph.fold import base_weights, fold
@@ -76,7 +75,7 @@ def add(
         adapter = Adapter(record.method, attachments, record.labels, record.problem_type, record.source)
         adapter = binding.refit(source, adapter, wirings, said)
     else:
-        checkpoint = checkpoints.read(source, allow_pickle=allow_pickle)
+        checkpoint = folders.read(source, allow_pickle=allow_pickle)
         base = ir.load(folder / assemble.BASE)
         adapter = binding.bind(checkpoint, wirings, base_weights(base), said)
     progress("comparing its outputs")

@@ -17,14 +17,17 @@ from edgeadapt import methods
 from edgeadapt.adapter import Adapter, Array, Attachment, Params, ProblemType
 from edgeadapt.errors import BindingError, UnsupportedError
 from edgeadapt.exporter import checkpoint as checkpoints
-from edgeadapt.exporter.checkpoint import Checkpoint
+from edgeadapt.exporter import tokens
+from edgeadapt.exporter.checkpoint import Checkpoint, Reading
 from edgeadapt.graph.sites import Wiring, Wirings
 from edgeadapt.graph.switch import HEAD
-from edgeadapt.methods import Module, Reader
+from edgeadapt.methods import Module, Reader, trainable_tokens
 
 log = logging.getLogger("edgeadapt")
 
 WRAPPER = "base_model.model."
+WRAPPERS = (".base_layer.", ".modules_to_save.default.", ".modules_to_save.", ".ln_tuning_layers.", ".token_adapter.")
+OWN = "lora_|ia3_|hada_|lokr_|vera_|oft_|boft_|trainable_tokens_"  # how the names of the methods' tensors begin
 REPLACED = ".original_module."  # what a module in modules_to_save stands in for: `bias="all"` saves it, nothing uses it
 
 BaseWeight: TypeAlias = Callable[[Wiring], tuple[Array, Array | None]]
@@ -35,7 +38,7 @@ HeadWords: TypeAlias = tuple[tuple[str, ...] | None, ProblemType | None]
 
 
 def bind(checkpoint: Checkpoint, wirings: Wirings, base: BaseWeight, said: HeadWords = (None, None)) -> Adapter:
-    """Returns a PEFT checkpoint as an adapter of this base.
+    """Returns a checkpoint as an adapter of this base.
 
     Args:
         checkpoint: The folder that was read.
@@ -47,34 +50,27 @@ def bind(checkpoint: Checkpoint, wirings: Wirings, base: BaseWeight, said: HeadW
         BindingError: A tensor has no site, a site lacks a param, or shapes differ; all of them at once.
         UnsupportedError: The checkpoint's method is not one that edgeadapt can do exactly.
     """
-    method, reader = checkpoints.reader(checkpoint)
+    readings = checkpoints.readings(checkpoint)
     problems: list[str] = []
     names = _plain_names(checkpoint, problems)
     resolved = _Resolver(wirings, problems)
     parts: dict[tuple[str, str], dict[str, Array]] = {}
-    changed, shared = _by_module(reader, names)
-    modules: dict[str, str] = {}
-    for module, tensors in changed.items():
-        site = resolved.site(module)
-        if site is None:
-            continue
-        modules[module] = site
-        if checkpoints.targets(checkpoint.config, module) is False:
-            problems.append(f"{module}: has a {reader.TITLE}, but the configuration's target_modules leave it out")
-        seen = Module(module, wirings.sites[site].site, partial(base, wirings.sites[site]), shared)
-        for form, params in _read(reader, checkpoint.config, seen, tensors, problems).items():
-            if (site, form) in parts:
-                problems.append(f"{module}: {site} has a {reader.TITLE} under another name already")
-            parts[site, form] = params
+    for reading in readings:
+        modules = _bind_modules(reading, names, resolved, base, parts)
+        _check_complete(reading, wirings, names, modules, problems)
+    adapted = tuple(dict.fromkeys(form.partition("-")[0] for _, form in parts))
     whole: dict[str, dict[str, Array]] = {}
     for name, tensor in names.items():
-        if reader.split(name) is None and (owner := resolved.parameter(name)) is not None:
+        if any(reading.reader.split(name) for reading in readings):
+            continue
+        if (owner := resolved.parameter(name)) is not None:
             twin = whole.setdefault(owner[0], {}).setdefault(owner[1], tensor)
             if not np.array_equal(twin, tensor):
                 problems.append(f"{name}: {'.'.join(owner)} has other values under another name")
     for site, roles in whole.items():
         _bind_whole(wirings, wirings.sites[site], roles, base, parts, problems)
-    _check_complete(checkpoint.config, wirings, names, modules, reader.TITLE, problems)
+    tokens.check(checkpoint.config, names, problems)
+    tokens.bind_tied(wirings, base, parts, problems)
     _check_shapes(wirings, parts, problems)
     _check_open(wirings, whole, problems)
     if problems:
@@ -89,6 +85,7 @@ def bind(checkpoint: Checkpoint, wirings: Wirings, base: BaseWeight, said: HeadW
     )
     own = checkpoint.labels, checkpoint.problem_type
     head = _head(checkpoint.folder, wirings, attachments, own, said)
+    method = readings[0].name if checkpoint.kind == "peft" else "+".join(adapted)
     return Adapter(method, attachments, *head, _source(checkpoint, resolved.unused))
 
 
@@ -128,9 +125,9 @@ def plain_name(name: str) -> str:
         'bert.pooler.dense.bias'
     """
     name = name.removeprefix(WRAPPER)
-    for inner in (".base_layer.", ".modules_to_save.default.", ".modules_to_save.", ".ln_tuning_layers."):
+    for inner in WRAPPERS:
         name = name.replace(inner, ".")
-    return re.sub(r"\.((?:lora_|ia3_|hada_|lokr_|vera_)\w+)\.default(?=\.|$)", r".\1", name)
+    return re.sub(rf"\.((?:{OWN})\w+)\.default(?=\.|$)", r".\1", name)
 
 
 def _plain_names(checkpoint: Checkpoint, problems: list[str]) -> dict[str, Array]:
@@ -152,6 +149,32 @@ def _by_module(reader: Reader, names: Mapping[str, Array]) -> tuple[dict[str, di
             found.setdefault(parts[0], {})[parts[1]] = tensor
     shared = found.pop("", {})
     return found, shared
+
+
+def _bind_modules(
+    reading: Reading,
+    names: Mapping[str, Array],
+    resolved: _Resolver,
+    base: BaseWeight,
+    parts: dict[tuple[str, str], dict[str, Array]],
+) -> dict[str, str]:
+    """Puts what one method changes into `parts`, and returns the site of each of its modules."""
+    wirings, problems, title = resolved.wirings, resolved.problems, reading.reader.TITLE
+    changed, shared = _by_module(reading.reader, names)
+    modules: dict[str, str] = {}
+    for module, tensors in changed.items():
+        site = resolved.site(module)
+        if site is None:
+            continue
+        modules[module] = site
+        if checkpoints.targets(reading.config, module) is False and trainable_tokens.TENSOR not in tensors:
+            problems.append(f"{module}: has a {title}, but the configuration's target_modules leave it out")
+        seen = Module(module, wirings.sites[site].site, partial(base, wirings.sites[site]), shared)
+        for form, params in _read(reading.reader, reading.config, seen, tensors, problems).items():
+            if (site, form) in parts:
+                problems.append(f"{module}: {site} has a {title} under another name already")
+            parts[site, form] = params
+    return modules
 
 
 def _read(
@@ -264,25 +287,26 @@ def _whole(kind: str, weight: Array, bias: Array | None, width: int) -> dict[str
 
 
 def _check_complete(
-    config: Mapping[str, Any],
+    reading: Reading,
     wirings: Wirings,
     names: Mapping[str, Array],
     modules: Mapping[str, str],
-    title: str,
     problems: list[str],
 ) -> None:
     """Refuses a checkpoint without the tensors of a module that its configuration selects.
 
-    PEFT loads such a checkpoint with a warning, and leaves the module as the base has it.
+    PEFT and AdapterHub load such a checkpoint with a warning, and leave the module as the base has it, or untrained.
 
     Args:
-        config: The checkpoint's configuration.
+        reading: One of the checkpoint's methods.
         wirings: The sites of the base.
         names: Its tensors by plain name.
-        modules: Its method's modules, by the name they have in the checkpoint, with their sites.
-        title: Its method, for people.
+        modules: The method's modules, by the name they have in the checkpoint, with their sites.
         problems: What is wrong is added here.
     """
+    config, title = reading.config, reading.reader.TITLE
+    for site in _layers_left_out(modules, wirings, config.get("leave_out") or ()) if "leave_out" in config else ():
+        problems.append(f"{site}: got no {title}, but the configuration's leave_out doesn't name its layer")
     for site, wiring in wirings.sites.items():
         name = _as_trained(site, wirings, modules)
         if name is None or not wiring.calls or wiring.open or f"{name}.weight" in names:
@@ -291,6 +315,22 @@ def _check_complete(
             problems.append(f"{name}: got no weight, but the configuration's modules_to_save name it")
         elif wiring.site.kind != "layer_norm" and checkpoints.targets(config, name) and name not in modules:
             problems.append(f"{name}: got no {title}, but the configuration's target_modules select it")
+
+
+def _layers_left_out(modules: Mapping[str, str], wirings: Wirings, meant: Collection[int]) -> list[str]:
+    """Returns the sites that a method has no tensors for although it has some for the same module of another layer."""
+    layer = re.compile(r"\.(\d+)\.")
+    there = set(modules.values())
+    kinds = {layer.sub("..", site, count=1) for site in there}
+    return [
+        site
+        for site, wiring in wirings.sites.items()
+        if site not in there
+        and wiring.calls
+        and layer.sub("..", site, count=1) in kinds
+        and (match := layer.search(site))
+        and int(match.group(1)) not in meant
+    ]
 
 
 def _as_trained(site: str, wirings: Wirings, modules: Mapping[str, str]) -> str | None:
@@ -366,13 +406,14 @@ def _head(
 def _source(checkpoint: Checkpoint, unused: list[str]) -> dict[str, Any]:
     keys = {
         "peft_version": "peft_version",
+        "adapters_version": "version",
         "r": "r",
         "alpha": "lora_alpha",
         "rslora": "use_rslora",
-        "base_model": "base_model_name_or_path",
+        "base_model": "base_model_name_or_path" if checkpoint.kind == "peft" else "model_name",
     }
     facts = {name: checkpoint.config[key] for name, key in keys.items() if checkpoint.config.get(key)}
-    return {"kind": "peft", **facts, **({"unused": unused} if unused else {})}
+    return {"kind": checkpoint.kind, **facts, **({"unused": unused} if unused else {})}
 
 
 def _sides(names: Mapping[str, Array], wirings: Wirings) -> str:

@@ -1,35 +1,37 @@
-"""Reads an adapter's folder as it lies on disk: configuration and tensors. No torch is needed.
-
-A pickle is read only with permission, by a process of its own that writes safetensors back.
-"""
+"""Reads a PEFT adapter's folder as it lies on disk: configuration and tensors. No torch is needed."""
 
 from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
-import ml_dtypes
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from edgeadapt import methods
 from edgeadapt.adapter import Array, ProblemType
-from edgeadapt.errors import CheckpointError, PickleError, UnsupportedError, listed
+from edgeadapt.errors import CheckpointError, UnsupportedError, listed
+from edgeadapt.exporter import tensor_files
 from edgeadapt.methods import Reader
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 PICKLE = "adapter_model.bin"
-LFS = b"version https://git-lfs"
-BF16 = np.dtype(ml_dtypes.bfloat16)  # also makes numpy know the type by its name
-PICKLE_TIMEOUT_S = 300
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One method of a checkpoint.
+
+    Attributes:
+        type: The type its reader goes by: PEFT's own, or `methods`' for AdapterHub's.
+        config: Its options.
+    """
+
+    type: str
+    config: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class Checkpoint:
         tensors: Its tensors in fp32, by the names they were saved under.
         labels: The labels its `config.json` names, or None.
         problem_type: What its `config.json` says the head was trained to answer, or None.
+        kind: Which library saved it.
+        parts: Its methods; only AdapterHub's unions have more than one.
     """
 
     folder: Path
@@ -49,6 +53,8 @@ class Checkpoint:
     tensors: Mapping[str, Array]
     labels: tuple[str, ...] | None
     problem_type: ProblemType | None
+    kind: Literal["peft", "adapterhub"]
+    parts: tuple[Part, ...]
 
 
 def read(folder: Path, *, allow_pickle: bool = False) -> Checkpoint:
@@ -64,23 +70,9 @@ def read(folder: Path, *, allow_pickle: bool = False) -> Checkpoint:
         PickleError: The weights are a pickle and `allow_pickle` is not given.
     """
     config = _config(folder)
-    weights, pickle = folder / WEIGHTS, folder / PICKLE
-    if weights.is_file():
-        tensors = _tensors(weights)
-    elif pickle.is_file():
-        tensors = _unpickled(pickle, allow_pickle)
-    else:
-        raise CheckpointError(f"{folder} holds no weights: neither {WEIGHTS} nor {PICKLE}.")
-    problems = [
-        f"{name}: {np.count_nonzero(~np.isfinite(array))} of {array.size} values"
-        for name, array in tensors.items()
-        if not np.isfinite(array).all()
-    ]
-    if problems:
-        raise CheckpointError.collect(
-            f"{folder} holds NaN or Inf:", problems, "The training diverged; take an earlier checkpoint."
-        )
-    return Checkpoint(folder, config, tensors, *_head(folder))
+    tensors = tensor_files.read(folder, WEIGHTS, PICKLE, allow_pickle=allow_pickle)
+    tensor_files.refuse_infinite(folder, tensors)
+    return Checkpoint(folder, config, tensors, *_head(folder), "peft", (Part(str(config.get("peft_type")), config),))
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -89,53 +81,7 @@ def _config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     if not path.is_file():
         raise CheckpointError(f"{folder} is not a PEFT adapter: it has no {CONFIG}.")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{path} is not a configuration: got a JSON {type(config).__name__}, expected an object.")
-    return config
-
-
-def _tensors(path: Path) -> dict[str, Array]:
-    """Returns a safetensors file's tensors in fp32."""
-    _refuse_pointer(path)
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return {name: np.asarray(file.get_tensor(name)).astype(np.float32) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
-        raise CheckpointError(f"{path} can't be read as safetensors: {error}\nDownload or save it again.") from error
-
-
-def _refuse_pointer(path: Path) -> None:
-    with path.open("rb") as file:
-        if file.read(len(LFS)) == LFS:
-            raise CheckpointError(
-                f"{path} is a git-lfs pointer of {path.stat().st_size} bytes, not weights.\n"
-                "Fetch them with `git lfs pull`."
-            )
-
-
-def _unpickled(path: Path, allowed: bool) -> dict[str, Array]:
-    """Returns a pickle's tensors, loaded with `weights_only=True` by a process that shares nothing but two files."""
-    _refuse_pointer(path)
-    if not allowed:
-        raise PickleError(
-            f"{path} is a pickle, which can run any code when it is loaded.\n"
-            "Save the adapter as safetensors, or pass --allow-pickle if you trust its author."
-        )
-    with tempfile.TemporaryDirectory() as scratch:
-        target = Path(scratch) / WEIGHTS
-        command = [sys.executable, "-I", str(Path(__file__).with_name("unpickle.py")), str(path), str(target)]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=PICKLE_TIMEOUT_S, check=False)
-        except subprocess.TimeoutExpired as error:
-            raise PickleError(f"{path} took more than {PICKLE_TIMEOUT_S} s to load.") from error
-        if done.returncode != 0:
-            reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise PickleError(f"{path} can't be loaded as plain tensors: {reason}")
-        return _tensors(target)
+    return tensor_files.read_json(path)
 
 
 def _head(folder: Path) -> tuple[tuple[str, ...] | None, ProblemType | None]:
@@ -175,30 +121,56 @@ def stage(checkpoint: Checkpoint, folder: Path, tensors: Mapping[str, Array], co
     (folder / CONFIG).write_text(json.dumps(dict(config)), encoding="utf-8")
 
 
-def reader(checkpoint: Checkpoint) -> tuple[str, Reader]:
-    """Returns the name and the reader of a checkpoint's method.
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One method of a checkpoint with its reader.
+
+    Attributes:
+        name: The method's name.
+        reader: What reads its tensors.
+        config: Its options.
+    """
+
+    name: str
+    reader: Reader
+    config: Mapping[str, Any]
+
+
+def readings(checkpoint: Checkpoint) -> tuple[Reading, ...]:
+    """Returns every method of a checkpoint with its reader.
 
     Raises:
         UnsupportedError: edgeadapt has no such method, or the configuration asks for something it can't do exactly.
     """
-    kind, readers = checkpoint.config.get("peft_type"), methods.readers()
-    if not isinstance(kind, str) or kind not in readers:
+    return tuple(Reading(*_reader(checkpoint, part), part.config) for part in checkpoint.parts)
+
+
+def reader(checkpoint: Checkpoint) -> tuple[str, Reader]:
+    """Returns the name and the reader of a PEFT checkpoint's method; raises as `readings` does."""
+    return _reader(checkpoint, checkpoint.parts[0])
+
+
+def _reader(checkpoint: Checkpoint, part: Part) -> tuple[str, Reader]:
+    readers = methods.readers()
+    if part.type not in readers:
+        types = [each for each in readers if each.isupper()]
         raise UnsupportedError(
-            f"{checkpoint.folder}: PEFT type {kind!r} is not supported. Supported: {listed(sorted(readers))}.\n"
-            "Merge it into the model with PEFT, or train one of these."
+            f"{checkpoint.folder}: PEFT type {checkpoint.config.get('peft_type')!r} is not supported. "
+            f"Supported: {listed(sorted(types))}.\nMerge it into the model with PEFT, or train one of these."
         )
-    name, found = readers[kind]
+    name, found = readers[part.type]
+    config = part.config
     problems = [
-        f"{key} = {json.dumps(checkpoint.config.get(key))}: expected a number"
+        f"{key} = {json.dumps(config.get(key))}: expected a number"
         for key in ("r", "lora_alpha")
-        if key in found.FIELDS and not isinstance(checkpoint.config.get(key), int | float)
+        if key in found.FIELDS and not isinstance(config.get(key), int | float)
     ]
     problems += [
         f"{key} = {json.dumps(value)}: {REFUSED.get(key, 'edgeadapt does not know this option')}"
-        for key, value in checkpoint.config.items()
+        for key, value in config.items()
         if value and key not in UNDERSTOOD | found.FIELDS
     ]
-    init = checkpoint.config.get("init_lora_weights", True)
+    init = config.get("init_lora_weights", True)
     if isinstance(init, str) and init.split("_niter_")[0].lower() not in KEEPS_BASE:
         problems.append(
             f"init_lora_weights = {init!r}: this initialisation rewrites the base's weights; convert the adapter with "
@@ -262,7 +234,6 @@ REFUSED = {
     "use_qalora": "QALoRA pools the inputs of a quantised base",
     "layer_replication": "the base would need layers that its checkpoint doesn't have",
     "target_parameters": "adapters on bare parameters (experts) have no module to attach to",
-    "trainable_token_indices": "trained tokens are another method; it is not supported yet",
     "alora_invocation_tokens": "an activated LoRA depends on the tokens of each row",
     "arrow_config": "Arrow routes each token to another adapter",
     "megatron_config": "Megatron's parallel layers are not transformers' modules",

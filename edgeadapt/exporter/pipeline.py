@@ -13,7 +13,7 @@ from edgeadapt import bundle, tasks
 from edgeadapt.adapter import Adapter
 from edgeadapt.bundle import Manifest, TensorRecord
 from edgeadapt.errors import ConfigError, EdgeAdaptError
-from edgeadapt.exporter import assemble, binding, preprocess, problem_types
+from edgeadapt.exporter import assemble, binding, folders, preprocess, problem_types
 from edgeadapt.exporter import checkpoint as checkpoints
 from edgeadapt.exporter.checkpoint import Checkpoint
 from edgeadapt.exporter.progress import Progress, silent
@@ -138,8 +138,8 @@ def _read(sources: Mapping[str, AdapterSource], *, allow_pickle: bool) -> dict[s
     found, errors = {}, []
     for name, source in sources.items():
         try:
-            found[name] = checkpoints.read(source.folder, allow_pickle=allow_pickle)
-            checkpoints.reader(found[name])
+            found[name] = folders.read(source.folder, allow_pickle=allow_pickle)
+            checkpoints.readings(found[name])
         except EdgeAdaptError as error:
             errors.append(error)
     _raise_all(errors)
@@ -164,8 +164,8 @@ def _export(
     allow_no_effect: bool,
     progress: Progress,
 ) -> tuple[tuple[ParityReport, ...], tuple[str, ...]]:
+    from edgeadapt.exporter import adapterhub_reference, cases, gate, reference, trace
     from edgeadapt.exporter import base as bases
-    from edgeadapt.exporter import cases, gate, reference, trace
 
     progress("loading the base")
     name = _task(task, checkpoint_of, source)
@@ -189,9 +189,10 @@ def _export(
             assemble.write_adapter(homes / each, each, adapter, traced.wirings, fingerprint)
         assemble.write_manifest(folder, manifest)
         progress("running PyTorch for reference")
+        live_of = {"peft": reference.adapter_outputs, "adapterhub": adapterhub_reference.adapter_outputs}
         plain, probes = reference.base_outputs(opened, traced.wirings, case.inputs, list(outputs))
         live = {
-            each: reference.adapter_outputs(
+            each: live_of[checkpoint_of[each].kind](
                 opened, traced.wirings, checkpoint_of[each], adapter, case.inputs, list(outputs)
             )
             for each, adapter in adapters.items()

@@ -24,7 +24,7 @@ from edgeadapt.exporter.binding import plain_name
 from edgeadapt.exporter.checkpoint import Checkpoint
 from edgeadapt.graph.sites import Wiring, Wirings
 from edgeadapt.graph.switch import HEAD
-from edgeadapt.methods import ia3, lora
+from edgeadapt.methods import adalora, ia3, lora, trainable_tokens
 
 PROBE_SEED = 20240229
 PROBE_LABELS = 3
@@ -79,8 +79,16 @@ def adapter_outputs(
     Raises:
         CheckpointError: PEFT can't load what edgeadapt has read.
     """
-    count = _labels(adapter, wirings)
-    fresh = bases.load(base.source, base.task, count)
+    fresh = with_heads(base, wirings, adapter)
+    plain = trace.run(fresh, inputs, names)
+    with tempfile.TemporaryDirectory() as folder:
+        model = _peft(fresh, wirings, checkpoint, Path(folder) / "adapter")
+    return Outputs(trace.run(fresh, inputs, names, model), plain)
+
+
+def with_heads(base: bases.Base, wirings: Wirings, adapter: Adapter) -> bases.Base:
+    """Returns a fresh base with the adapter's head where the base has none of that size."""
+    fresh = bases.load(base.source, base.task, _labels(adapter, wirings))
     heads = {
         name: array
         for each in adapter.attachments
@@ -89,10 +97,7 @@ def adapter_outputs(
         for name, array in each.named().items()
     }
     _set_heads(fresh.model, wirings, heads)
-    plain = trace.run(fresh, inputs, names)
-    with tempfile.TemporaryDirectory() as folder:
-        model = _peft(fresh, wirings, checkpoint, Path(folder) / "adapter")
-    return Outputs(trace.run(fresh, inputs, names, model), plain)
+    return fresh
 
 
 def _peft(base: bases.Base, wirings: Wirings, checkpoint: Checkpoint, folder: Path) -> nn.Module:
@@ -133,14 +138,25 @@ def _spelt_out(checkpoint: Checkpoint, renamed: Mapping[str, str]) -> dict[str, 
     """Returns targets, ranks and scalings of a renamed checkpoint, one entry a module."""
     config, (_, reader) = checkpoint.config, checkpoints.reader(checkpoint)
     modules: dict[str, str] = {}
+    tokens: dict[str, Any] = {}
+    indices = config.get("trainable_token_indices")
     for old, new in renamed.items():
         before, after = reader.split(plain_name(old)), reader.split(plain_name(new))
-        if before is not None and after is not None:
+        if before is not None and after is not None and indices and before[1] == trainable_tokens.TENSOR:
+            tokens[after[0]] = trainable_tokens.tokens_of(indices, before[0])
+        elif before is not None and after is not None:
             modules[before[0]] = after[0]
     spelt: dict[str, Any] = {"target_modules": list(modules.values()), "exclude_modules": None}
+    if tokens:
+        spelt["trainable_token_indices"] = tokens
     for key in ("layers_to_transform", "layers_pattern"):
         spelt |= {key: None} if key in config else {}
-    if "rank_pattern" in config:
+    if "init_r" in config:
+        masks = config.get("rank_pattern") or {}
+        spelt["rank_pattern"] = {
+            adalora.mask_of(new): mask for old, new in modules.items() if (mask := masks.get(adalora.mask_of(old)))
+        } or None
+    elif "rank_pattern" in config:
         spelt["rank_pattern"] = {new: lora.rank_of(config, old) for old, new in modules.items()}
         key = "lora_alpha" if "lora_alpha" in config else "alpha"
         spelt["alpha_pattern"] = {new: lora.alpha_of(config, old, key) for old, new in modules.items()}

@@ -16,8 +16,8 @@ form of `<method>-<options>`, whose params have names of their own.
 The *reader* turns what a checkpoint stores into params of one form or more, so that methods that compute the same (VeRA
 is a LoRA whose halves are shared) share a form:
 
-    TITLE, PEFT_TYPE, FIELDS              its name for people, its type in `adapter_config.json`, and the options that
-                                          it takes into account
+    TITLE, TYPE, FIELDS                   its name for people, its type in `adapter_config.json` (AdapterHub's
+                                          architectures are in small letters), and the options it takes into account
     split(name)                           module and tensor of a name, or None where it isn't this method's
     read(config, module, tensors)         params by form
 
@@ -134,7 +134,7 @@ class Reader(Protocol):
     """What turns a checkpoint's tensors into params."""
 
     TITLE: str
-    PEFT_TYPE: str
+    TYPE: str
     FIELDS: frozenset[str]
 
     def split(self, name: str) -> tuple[str, str] | None:
@@ -200,6 +200,6 @@ def replaces(name: str) -> Replaces:
 
 @cache
 def readers() -> Mapping[str, tuple[str, Reader]]:
-    """Returns the methods that read PEFT's checkpoints, by PEFT's type: name and reader."""
+    """Returns the methods that read checkpoints, by type: name and reader. PEFT's types are in capitals."""
     modules: list[tuple[str, Any]] = [(name, _file(name)) for name in names()]
-    return {module.PEFT_TYPE: (name, module) for name, module in modules if hasattr(module, "PEFT_TYPE")}
+    return {module.TYPE: (name, module) for name, module in modules if hasattr(module, "TYPE")}

@@ -35,6 +35,14 @@ FLAGS = (
 )  # fmt: skip
 TITLE = "a bottleneck"
 TYPE = "bottleneck"
+FIELDS = frozenset({
+    "adapter_residual_before_ln", "cross_adapter", "dropout", "factorized_phm_W", "factorized_phm_rule",
+    "hypercomplex_nonlinearity", "init_weights", "init_weights_seed", "inv_adapter_reduction_factor", "is_parallel",
+    "learn_phm", "leave_out", "ln_after", "ln_before", "mh_adapter", "non_linearity", "original_ln_after",
+    "original_ln_before", "output_adapter", "phm_bias", "phm_c_init", "phm_dim", "phm_init_range", "phm_layer",
+    "phm_rank", "reduction_factor", "residual_before_ln", "scaling", "shared_W_phm", "shared_phm_rule",
+    "stochastic_depth", "use_gating",
+})  # fmt: skip
 SHARED = "shared_parameters."
 EPSILON = 1e-5  # of torch.nn.LayerNorm
 

@@ -17,7 +17,7 @@ from edgeadapt.errors import BindingError
 from edgeadapt.methods import Module, Op, Point, Shape, Value
 
 TITLE = "IA3"
-PEFT_TYPE = "IA3"
+TYPE = "IA3"
 FIELDS = frozenset({"fan_in_fan_out", "feedforward_modules", "init_ia3_weights"})
 SUFFIX = ".ia3_l"
 

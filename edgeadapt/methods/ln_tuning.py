@@ -13,7 +13,7 @@ from edgeadapt.adapter import Array
 from edgeadapt.methods import Module
 
 TITLE = "LN tuning"
-PEFT_TYPE = "LN_TUNING"
+TYPE = "LN_TUNING"
 FIELDS: frozenset[str] = frozenset()
 
 

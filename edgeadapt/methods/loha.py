@@ -16,7 +16,7 @@ from edgeadapt.errors import BindingError
 from edgeadapt.methods import Module, lora
 
 TITLE = "LoHa"
-PEFT_TYPE = "LOHA"
+TYPE = "LOHA"
 FIELDS = frozenset({"alpha", "alpha_pattern", "init_weights", "module_dropout", "r", "rank_dropout", "rank_pattern"})
 TENSORS = ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b")
 

@@ -16,7 +16,7 @@ from edgeadapt.errors import BindingError
 from edgeadapt.methods import Module, lora
 
 TITLE = "LoKr"
-PEFT_TYPE = "LOKR"
+TYPE = "LOKR"
 FIELDS = frozenset({
     "alpha", "alpha_pattern", "decompose_both", "decompose_factor", "init_weights", "module_dropout", "r",
     "rank_dropout", "rank_dropout_scale", "rank_pattern",

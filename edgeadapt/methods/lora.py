@@ -16,7 +16,8 @@ import numpy as np
 
 from edgeadapt.adapter import Array, Params, Site
 from edgeadapt.errors import BindingError, UnsupportedError
-from edgeadapt.methods import Module, Op, Point, Shape, Value, dora
+from edgeadapt.methods import Module, Op, Point, Shape, Value, dora, trainable_tokens
+from edgeadapt.methods._tables import look_up
 
 SUFFIXES = {
     ".lora_A.weight": "lora_A",
@@ -26,13 +27,14 @@ SUFFIXES = {
     ".lora_B.bias": "lora_bias",
     ".lora_magnitude_vector.weight": "lora_magnitude_vector",
     ".lora_magnitude_vector": "lora_magnitude_vector",
+    f".{trainable_tokens.TENSOR}": trainable_tokens.TENSOR,
 }
 TITLE = "LoRA"
-PEFT_TYPE = "LORA"
+TYPE = "LORA"
 FIELDS = frozenset({
     "alpha_pattern", "ensure_weight_tying", "eva_config", "fan_in_fan_out", "init_lora_weights", "lora_alpha",
     "lora_bias", "lora_dropout", "megatron_core", "qalora_group_size", "r", "rank_pattern", "runtime_config",
-    "use_dora", "use_rslora",
+    "trainable_token_indices", "use_dora", "use_rslora",
 })  # fmt: skip
 
 
@@ -49,23 +51,10 @@ def shapes(site: Site) -> dict[str, Shape]:
 
 
 def graph(op: Op, at: Point, params: dict[str, Value]) -> Value:
-    """Returns `y + (x A) B`; at an embedding `x A` is a look-up of A's rows.
-
-    A batch with an adapter for each row looks up in one flat table: row i's ids are moved on by `i * vocabulary`.
-    """
+    """Returns `y + (x A) B`; at an embedding `x A` is a look-up of A's rows."""
     site, x = at.site, at.x
     a, b = params.values()
-    if site.kind == "embedding":
-        vocabulary = op.constant(np.array(site.in_features, np.int64))
-        rows = op.Shape(a, start=0, end=1)
-        first = op.Mul(
-            op.Range(op.constant(np.array(0, np.int64)), op.Squeeze(rows), op.constant(np.array(1, np.int64))),
-            vocabulary,
-        )
-        flat = op.Reshape(a, op.Concat(op.constant(np.array([-1], np.int64)), op.Shape(a, start=2), axis=0))
-        low = op.Gather(flat, op.Add(x, op.Unsqueeze(first, op.constant(np.array([1], np.int64)))))
-    else:
-        low = op.MatMul(x, a)
+    low = look_up(op, site, x, a) if site.kind == "embedding" else op.MatMul(x, a)
     return op.Add(at.y, op.MatMul(low, b))
 
 
@@ -101,9 +90,11 @@ def read(config: Mapping[str, Any], module: Module, tensors: Mapping[str, Array]
     Raises:
         BindingError: One half of the pair is missing, or the halves are of other ranks than each other or than the
             configuration says.
-        UnsupportedError: A DoRA is at an embedding.
+        UnsupportedError: A DoRA has a bias of B.
     """
     pair = dict(tensors)
+    if trainable_tokens.TENSOR in pair and len(pair) == 1:
+        return trainable_tokens.of_lora(config, module, pair[trainable_tokens.TENSOR])
     bias, magnitude = pair.pop("lora_bias", None), pair.pop("lora_magnitude_vector", None)
     halves = sorted(pair)
     if halves not in (["lora_A", "lora_B"], ["lora_embedding_A", "lora_embedding_B"]):

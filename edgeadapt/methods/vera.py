@@ -16,7 +16,7 @@ from edgeadapt.errors import BindingError, UnsupportedError
 from edgeadapt.methods import Module, lora
 
 TITLE = "VeRA"
-PEFT_TYPE = "VERA"
+TYPE = "VERA"
 FIELDS = frozenset({
     "d_initial", "fan_in_fan_out", "init_weights", "projection_prng_key", "r", "save_projection", "vera_dropout",
 })  # fmt: skip

@@ -18,7 +18,8 @@ import torch
 from peft.tuners.tuners_utils import check_target_module_exists
 from safetensors.torch import load_file, save_file
 
-from edgeadapt.errors import CheckpointError, EdgeAdaptError, PickleError, UnsupportedError
+from edgeadapt import methods
+from edgeadapt.errors import CheckpointError, EdgeAdaptError, PickleError, UnsupportedError, listed
 from edgeadapt.exporter import checkpoint as checkpoints
 from tests.exporter import CONFIG, WEIGHTS, altered, snapshot
 
@@ -219,20 +220,20 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
         checkpoints.read(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("kind", ["PREFIX_TUNING", "ADALORA", "NOT_YET_INVENTED", None])
+@pytest.mark.parametrize("kind", ["PREFIX_TUNING", "NOT_YET_INVENTED", None])
 def test_another_peft_type_is_refused_with_what_is_supported(spam: Path, kind: str | None) -> None:
     altered(spam, spam.with_name("other"), peft_type=kind)
 
     message = refused(spam.with_name("other"), UnsupportedError)
 
-    assert f"PEFT type {kind!r} is not supported. Supported: IA3, LN_TUNING, LOHA, LOKR, LORA, VERA." in message
+    supported = sorted(each for each in methods.readers() if each.isupper())
+    assert f"PEFT type {kind!r} is not supported. Supported: {listed(supported)}." in message
 
 
 OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"use_qalora": True}, "use_qalora = true: QALoRA pools the inputs"),
     ({"layer_replication": [[0, 2]]}, "layer_replication = [[0, 2]]: the base would need layers"),
     ({"target_parameters": ["experts.w"]}, 'target_parameters = ["experts.w"]: adapters on bare parameters'),
-    ({"trainable_token_indices": [5]}, "trainable_token_indices = [5]: trained tokens"),
     ({"alora_invocation_tokens": [1, 2]}, "alora_invocation_tokens = [1, 2]: an activated LoRA"),
     ({"arrow_config": {"top_k": 3}}, 'arrow_config = {"top_k": 3}: Arrow routes'),
     ({"megatron_config": {"a": 1}}, 'megatron_config = {"a": 1}: Megatron'),

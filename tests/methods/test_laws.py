@@ -19,6 +19,7 @@ from edgeadapt.runtime.blend import alone, rule
 IN, OUT, RANK, BATCH, LENGTH = 12, 8, 3, 4, 5
 KINDS: tuple[Kind, ...] = ("linear", "embedding", "layer_norm")
 VARIANTS = {
+    "oft": ["oft-3", "oft-12"],
     "bottleneck": [
         "bottleneck-relu",
         "bottleneck-gelu-original_ln_before",
@@ -56,9 +57,10 @@ def params_of(method: str, site: Site, seed: int, rows: int = 1) -> dict[str, Ar
     sizes = {"rows": rows, "rank": RANK, "labels": OUT}
     found = {}
     for param, shape in methods.get(method).shapes(site).items():
-        array = generator.normal(size=[sizes[dim] if isinstance(dim, str) else dim for dim in shape])
+        size = [sizes[dim] if isinstance(dim, str) else dim for dim in shape]
+        array: Array = generator.normal(size=size)
         if param == "token_ids":
-            array = generator.permutation(IN)[:RANK].reshape(1, 1, RANK).repeat(rows, axis=0)
+            array = np.broadcast_to(generator.permutation(IN)[:RANK], size)
         found[param] = (np.ones_like(array) if param.startswith("adapter_on") else array).astype(np.float32)
     return found
 

@@ -1,0 +1,129 @@
+"""Reads an AdapterHub folder (the `adapters` library): configuration, tensors, prediction head. No torch is needed.
+
+Tensors get the names that the readers in `methods` know: without the adapter's own name, and at the linear layer that
+ends a sublayer where AdapterHub names the sublayer.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edgeadapt.adapter import Array
+from edgeadapt.errors import CheckpointError, UnsupportedError, listed
+from edgeadapt.exporter import heads, tensor_files
+from edgeadapt.exporter.checkpoint import CONFIG, Checkpoint, Part
+
+WEIGHTS, PICKLE = "adapter.safetensors", "pytorch_adapter.bin"
+
+SUBLAYERS: Mapping[str, Mapping[str, str]] = {
+    "albert": {"attention_adapters": "dense", "output_adapters": "ffn_output"},
+    "bert": {"": "dense"},
+    "deberta": {"": "dense"},
+    "deberta-v2": {"": "dense"},
+    "distilbert": {"attention_adapters": "attention.out_lin", "output_adapters": "ffn.lin2"},
+    "electra": {"": "dense"},
+    "gpt2": {"attention_adapters": "attn.c_proj", "output_adapters": "mlp.c_proj"},
+    "llama": {"attention_adapters": "self_attn.o_proj", "output_adapters": "mlp.down_proj"},
+    "mistral": {"attention_adapters": "self_attn.o_proj", "output_adapters": "mlp.down_proj"},
+    "roberta": {"": "dense"},
+    "vit": {"attention_adapters": "attention.output.dense", "output_adapters": "dense"},
+    "xlm-roberta": {"": "dense"},
+}
+"""For each architecture the linear layer that ends a sublayer, by the module in which AdapterHub puts its adapters: a
+module of their own, or (the empty name) the sublayer's. Source: `adapters.models.<architecture>.mixin_*`."""
+
+TYPES: Mapping[str | None, str] = {None: "bottleneck", "lora": "lora", "prefix_tuning": "prefix_tuning"}
+"""AdapterHub's architectures, and the types of the readers that read them."""
+
+
+def is_folder(folder: Path) -> bool:
+    """Tells whether a folder is one that AdapterHub saved."""
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and "config" in config and "peft_type" not in config
+
+
+def read(folder: Path, *, allow_pickle: bool = False) -> Checkpoint:
+    """Reads an AdapterHub adapter's folder.
+
+    Args:
+        folder: Holds `adapter_config.json` and `adapter.safetensors` (or `pytorch_adapter.bin`), and for a head
+            `head_config.json` and its weights.
+        allow_pickle: Permits `.bin` files, which can run code, to be loaded in a process of their own.
+
+    Raises:
+        CheckpointError: A file is missing, is a git-lfs pointer, is damaged, or holds NaN or Inf.
+        PickleError: The weights are a pickle and `allow_pickle` is not given.
+        UnsupportedError: The adapter's architecture, or the model's, is not one that edgeadapt can do exactly.
+    """
+    config = tensor_files.read_json(folder / CONFIG)
+    name, model_type = config.get("name"), config.get("model_type")
+    if not isinstance(config.get("config"), dict) or not isinstance(name, str) or not isinstance(model_type, str):
+        raise CheckpointError(f"{folder / CONFIG} is not AdapterHub's: it lacks config, name or model_type.")
+    parts = _parts(folder, config["config"])
+    if model_type not in SUBLAYERS:
+        raise UnsupportedError(
+            f"{folder}: AdapterHub's adapters of {model_type} are not supported.\n"
+            f"Supported: {listed(sorted(SUBLAYERS))}."
+        )
+    stored = tensor_files.read(folder, WEIGHTS, PICKLE, allow_pickle=allow_pickle)
+    problems: list[str] = []
+    tensors: dict[str, Array] = {}
+    for stored_name, tensor in stored.items():
+        plain = _plain(stored_name, name, SUBLAYERS[model_type])
+        if plain is None:
+            problems.append(f"{stored_name}: no tensor of {name!r}")
+        else:
+            tensors[plain] = tensor
+    if problems:
+        raise CheckpointError.collect(f"{folder} holds tensors that edgeadapt doesn't know:", problems)
+    head = heads.read(folder, model_type, allow_pickle=allow_pickle)
+    tensor_files.refuse_infinite(folder, {**tensors, **head.tensors})
+    return Checkpoint(folder, config, {**tensors, **head.tensors}, head.labels, head.problem_type, "adapterhub", parts)
+
+
+def _parts(folder: Path, config: Mapping[str, Any]) -> tuple[Part, ...]:
+    """Returns the methods of an adapter; a union has several."""
+    members = config["configs"] if config.get("architecture") == "union" else [config]
+    unknown = [str(each.get("architecture")) for each in members if each.get("architecture") not in TYPES]
+    if unknown:
+        known = [str(each) for each in TYPES if each is not None]
+        raise UnsupportedError(
+            f"{folder}: AdapterHub's {listed(unknown)} is not supported. Supported: bottlenecks, {listed(known)}, and "
+            "unions of these."
+        )
+    return tuple(Part(TYPES[each.get("architecture")], each) for each in members)
+
+
+def _plain(name: str, adapter: str, ends: Mapping[str, str]) -> str | None:
+    """Returns a tensor's name as the readers know it, or None where it isn't this adapter's.
+
+    Example:
+        >>> _plain("bert.encoder.layer.0.output.adapters.fr.adapter_up.bias", "fr", {"": "dense"})
+        'bert.encoder.layer.0.output.dense.adapters.adapter_up.bias'
+        >>> _plain("h.0.output_adapters.adapters.fr.adapter_up.bias", "fr", {"output_adapters": "mlp.c_proj"})
+        'h.0.mlp.c_proj.adapters.adapter_up.bias'
+    """
+    own = re.escape(adapter)
+    if match := re.fullmatch(rf"(.*)\.adapters\.{own}\.(.*)", name):
+        module, tensor = match.groups()
+        outer, _, last = module.rpartition(".")
+        end = f"{outer}.{ends[last]}" if last in ends else f"{module}.{ends.get('', '')}"
+        return f"{end}.adapters.{tensor}"
+    if match := re.fullmatch(rf"(.*)\.loras\.{own}\.(.*)", name):
+        return ".loras.".join(match.groups())
+    if match := re.fullmatch(rf"(?:.*\.)?shared_parameters\.{own}\.(.*)", name):
+        return f"shared_parameters.{match.group(1)}"
+    if match := re.fullmatch(rf"(?:.*\.)?prefix_tuning\.(?:pool\.)?prefix_tunings\.{own}\.(.*)", name):
+        return f"prefix_tunings.{match.group(1)}"
+    if match := re.fullmatch(rf"(.*)\.prefix_tuning\.prefix_gates\.{own}\.(.*)", name):
+        return ".prefix_gates.".join(match.groups())
+    if match := re.fullmatch(rf"(?:.*\.)?(prompt_tunings|invertible_adapters)\.{own}\.(.*)", name):
+        return ".".join(match.groups())
+    return None

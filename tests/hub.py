@@ -1,0 +1,59 @@
+"""Adapters of the `adapters` library over tiny bases, saved as it saves them."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from tests.tiny import AUTO, quiet
+
+FACTORS = ("norm", "ia3", "scaling")
+
+
+def adapter(base_folder: Path, folder: Path, config: Any, seed: int = 0, head: dict[str, Any] | None = None) -> Path:
+    """Writes an adapter, none of whose tensors is zero, and returns its folder.
+
+    Args:
+        base_folder: What `tests.tiny.base` wrote.
+        folder: Where.
+        config: A configuration of the library, or its name.
+        seed: Of the weights.
+        head: Options of `add_classification_head`, or of the head that its `kind` names; None leaves it out.
+    """
+    import torch
+    import transformers
+
+    adapters: Any = importlib.import_module("adapters")
+    torch.manual_seed(seed)
+    with quiet():
+        if head is None:
+            model = getattr(transformers, AUTO["feature-extraction"]).from_pretrained(base_folder)
+            adapters.init(model)
+        else:
+            model = adapters.AutoAdapterModel.from_pretrained(base_folder)
+            options = dict(head)
+            getattr(model, f"add_{options.pop('kind', 'classification')}_head")("own", **options)
+        model.add_adapter("own", config=config)
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if ".own." in name:
+                    _stir(name, parameter)
+        # A norm before the block has two names, which the library can't save as safetensors.
+        pickled = "ln_before" in config and config["ln_before"]
+        model.save_adapter(str(folder), "own", use_safetensors=not pickled, with_head=head is not None)
+    return folder
+
+
+def _stir(name: str, parameter: Any) -> None:
+    import torch
+
+    if any(part in name for part in FACTORS) or name.endswith(".m.weight") or _is_scale(name, parameter):
+        parameter.mul_(1 + torch.randn_like(parameter) * 0.3).add_(torch.randn_like(parameter) * 0.1)
+    else:
+        parameter.copy_(torch.randn_like(parameter) * 0.3)
+
+
+def _is_scale(name: str, parameter: Any) -> bool:
+    """Tells whether a tensor is IA3's: AdapterHub has them as a `lora_B` of rank one, all ones at first."""
+    return name.endswith("lora_B") and bool((parameter == 1).all())
