@@ -20,7 +20,7 @@ from edgeadapt.exporter.checkpoint import CONFIG, Checkpoint, Part
 WEIGHTS, PICKLE = "adapter.safetensors", "pytorch_adapter.bin"
 
 SUBLAYERS: Mapping[str, Mapping[str, str]] = {
-    "albert": {"attention_adapters": "dense", "output_adapters": "ffn_output"},
+    "albert": {"attention_adapters": "dense.swapped", "output_adapters": "ffn_output"},
     "bert": {"": "dense"},
     "deberta": {"": "dense"},
     "deberta-v2": {"": "dense"},
@@ -34,7 +34,9 @@ SUBLAYERS: Mapping[str, Mapping[str, str]] = {
     "xlm-roberta": {"": "dense"},
 }
 """For each architecture the linear layer that ends a sublayer, by the module in which AdapterHub puts its adapters: a
-module of their own, or (the empty name) the sublayer's. Source: `adapters.models.<architecture>.mixin_*`."""
+module of their own, or (the empty name) the sublayer's. `swapped` says that the library takes the residual for the
+layer's output and the other way round (`AlbertAttentionWithAdapters.forward`). Source:
+`adapters.models.<architecture>.mixin_*` and `modeling_*`."""
 
 TYPES: Mapping[str | None, str] = {None: "bottleneck", "lora": "lora", "prefix_tuning": "prefix_tuning"}
 """AdapterHub's architectures, and the types of the readers that read them."""

@@ -150,25 +150,28 @@ def _apply(op: Nodes, call: Call, method: str, point: methods.Point, params: Map
 
     Cases:
         1. `x` `(batch, n, in)` (ids `(batch, n)`): taken as it is; params with one row or one for each broadcast.
-        2. Any other rank, or a first axis that holds more than the batch: `x` is seen as `(rows, n, in)`, which is
-           right because the batch is the outermost axis.
+        2. Any other rank: `x` is seen as `(batch, n, in)`; the features may be apart as heads, which come last.
+        3. A first axis that holds more than the batch, or no batch: `x` is seen as `(rows, n, in)`, which is right
+           because the batch is the outermost axis.
     """
     compute, x, y = methods.get(method).graph, point.x, point.y
     plain = 2 if point.site.kind == "embedding" else 3
     if call.batch == "leading" and call.rank == plain:
         plain_out: ir.Value = compute(op, point, dict(params))
         return plain_out
-    rows = op.Shape(next(iter(params.values())), start=0, end=1)
+    rows = op.Shape(x if call.batch == "leading" else next(iter(params.values())), start=0, end=1)
     middle = op.constant(np.array([-1], np.int64))
-    flat_x = op.Concat(rows, middle, axis=0) if plain == 2 else op.Concat(rows, middle, op.Shape(x, start=-1), axis=0)
+    width = [] if plain == 2 else [op.constant(np.array([point.site.in_features], np.int64))]
+    flat_x = op.Concat(rows, middle, *width, axis=0)
     flat_y = op.Concat(rows, middle, op.Shape(y, start=-1), axis=0)
     seen = replace(point, x=op.Reshape(x, flat_x), y=op.Reshape(y, flat_y))
     if (sublayer := point.sublayer) is not None:
         residual, given = op.Reshape(sublayer.residual, flat_y), op.Reshape(sublayer.out, flat_y)
         seen = replace(seen, sublayer=methods.Sublayer(residual, given, _finish_flat(sublayer, y, flat_y)))
     out = compute(op, seen, dict(params))
-    lead = op.Shape(x) if plain == 2 else op.Shape(x, start=0, end=-1)
-    return op.Reshape(out, op.Concat(lead, op.Shape(out, start=-1), axis=0))
+    if methods.replaces(method) == "x":
+        return op.Reshape(out, op.Shape(x))
+    return op.Reshape(out, op.Concat(op.Shape(y, start=0, end=-1), op.Shape(out, start=-1), axis=0))
 
 
 def _finish_flat(sublayer: methods.Sublayer, y: ir.Value, flat: ir.Value) -> Callable[[Any, ir.Value], ir.Value]:
@@ -187,7 +190,7 @@ def _hand_over(graph: ir.Graph, y: ir.Value, out: ir.Value) -> None:
         if output is y:
             name = y.name
             out.type, out.shape = y.type, y.shape
-            y.name = f"{name}/base"
+            y.name = f"{out.name}/base"  # unlike `name`, of one method alone: another may follow
             out.name = name
             graph.outputs[position] = out
 

@@ -44,6 +44,8 @@ FIELDS = frozenset({
     "stochastic_depth", "use_gating",
 })  # fmt: skip
 SHARED = "shared_parameters."
+SWAPPED = ".swapped"
+ASYMMETRIC = ("residual_after_ln", "residual_post_add", "adapter_residual_before_ln")
 EPSILON = 1e-5  # of torch.nn.LayerNorm
 
 
@@ -165,8 +167,13 @@ def variant(options: str) -> Bottleneck:
 
 
 def split(name: str) -> tuple[str, str] | None:
-    """Returns module path and tensor of `<module>.adapters.<tensor>`; the path is empty where all modules share it."""
+    """Returns module path and tensor of `<module>.adapters.<tensor>`; the path is empty where all modules share it.
+
+    At a module where AdapterHub has output and residual `swapped`, the tensor's name keeps the word.
+    """
     module, found, tensor = name.partition(".adapters.")
+    if found and module.endswith(SWAPPED):
+        return module.removesuffix(SWAPPED), f"{tensor}{SWAPPED}"
     if found:
         return module, tensor
     return ("", name.removeprefix(SHARED)) if name.startswith(SHARED) else None
@@ -185,12 +192,13 @@ def read(config: Mapping[str, Any], module: Module, tensors: Mapping[str, Array]
         BindingError: Tensors are missing or spare.
         UnsupportedError: The module ends no sublayer, or an option can't be done exactly.
     """
-    form = variant(options_of(config))
+    swapped = any(name.endswith(SWAPPED) for name in tensors)
+    form = variant(options_of(config, swapped=swapped))
     if not module.site.sublayer:
         raise UnsupportedError(
             f"{module.name}: what leaves it is not only added to a residual, so no bottleneck can be there"
         )
-    left = dict(tensors)
+    left = {name.removesuffix(SWAPPED): tensor for name, tensor in tensors.items()}
     missing: list[str] = []
 
     def take(name: str) -> Array:
@@ -234,11 +242,16 @@ def read(config: Mapping[str, Any], module: Module, tensors: Mapping[str, Array]
     }
 
 
-def options_of(config: Mapping[str, Any]) -> str:
+def options_of(config: Mapping[str, Any], *, swapped: bool = False) -> str:
     """Returns the options of AdapterHub's `BnConfig`, with those left out that change nothing.
 
+    Args:
+        config: The configuration.
+        swapped: The library takes the residual for the layer's output and the other way round. The sum is the same, so
+            that a block on the one is a block beside the other.
+
     Raises:
-        UnsupportedError: The activation can't be done exactly.
+        UnsupportedError: The activation, or a combination of options, can't be done exactly.
     """
     parallel = bool(config.get("is_parallel"))
     before, after = config.get("original_ln_before", False), config.get("ln_after", False)
@@ -256,5 +269,11 @@ def options_of(config: Mapping[str, Any]) -> str:
         "gated": config.get("use_gating", False),
         "no_original_ln_after": not config.get("original_ln_after", True),
     }
+    if swapped:
+        has["parallel"] = not parallel and not before
+        if unable := [flag for flag in (*ASYMMETRIC, "no_original_ln_after") if has[flag]]:
+            raise UnsupportedError(
+                f"AdapterHub swaps output and residual here, and {listed(unable)} depends on which is"
+            )
     activation = _activations.canonical(str(config.get("non_linearity", "relu")))
     return "-".join([activation, *(flag for flag in FLAGS if has[flag])])
