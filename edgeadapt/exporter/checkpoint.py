@@ -21,6 +21,7 @@ CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 PICKLE = "adapter_model.bin"
 
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """One method of a checkpoint.
