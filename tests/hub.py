@@ -50,7 +50,7 @@ def _stir(name: str, parameter: Any) -> None:
 
     if any(part in name for part in FACTORS) or name.endswith(".m.weight") or _is_scale(name, parameter):
         parameter.mul_(1 + torch.randn_like(parameter) * 0.3).add_(torch.randn_like(parameter) * 0.1)
-    else:
+    elif not name.endswith("lora_A"):
         parameter.copy_(torch.randn_like(parameter) * 0.3)
 
 

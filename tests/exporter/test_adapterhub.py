@@ -1,4 +1,4 @@
-"""AdapterHub's folders: every flag of a bottleneck, compacters, heads, refusals, against the live `adapters` library."""
+"""AdapterHub's folders against the live `adapters` library: every flag of a bottleneck, compacters, LoRAs, heads."""
 
 from __future__ import annotations
 
@@ -66,3 +66,62 @@ def test_bottlenecks_say_what_adapters_says(family: str, tmp_path: Path) -> None
     made = {name: hub.adapter(base, tmp_path / name, each, seed) for seed, (name, each) in enumerate(chosen.items())}
 
     check(base, made, tmp_path / "bundle")
+
+
+WEIGHTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "lora": ("LoRAConfig", {"r": 3, "alpha": 6, "attn_matrices": ["q", "k"], "intermediate_lora": True}),
+    "ia3": ("IA3Config", {"alpha": 2}),
+    "dora": ("DoRAConfig", {"r": 2, "alpha": 6}),
+}
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2", "llama", "vit"])
+def test_changes_of_weights_say_what_adapters_says(family: str, tmp_path: Path) -> None:
+    base = tiny.base(tmp_path / "base", family)
+    chosen = {name: config(kind, **options) for name, (kind, options) in WEIGHTS.items()}
+    if family == "gpt2":
+        del chosen["dora"]  # the library can't put it on a layer of query, key and value
+    made = {name: hub.adapter(base, tmp_path / name, each, seed) for seed, (name, each) in enumerate(chosen.items())}
+
+    check(base, made, tmp_path / "bundle")
+
+
+SHARED: dict[str, tuple[str, dict[str, Any]]] = {
+    "compacter": ("CompacterConfig", {"reduction_factor": 4}),
+    "compacter++": ("CompacterPlusPlusConfig", {"reduction_factor": 8, "factorized_phm_rule": True}),
+    "own_rules": ("CompacterConfig", {"reduction_factor": 4, "shared_phm_rule": False, "factorized_phm_W": False}),
+    "shared_W": ("CompacterPlusPlusConfig", {"reduction_factor": 4, "shared_W_phm": True}),
+    "vera": ("VeraConfig", {"r": 3}),
+}
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_what_all_modules_share_is_multiplied_out(name: str, tmp_path: Path) -> None:
+    base = tiny.base(tmp_path / "base")
+    kind, options = SHARED[name]
+    made = hub.adapter(base, tmp_path / "made", config(kind, **options), head={"num_labels": 3})
+
+    check(base, {"made": made}, tmp_path / "bundle", "text-classification")
+
+
+HEADS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "bert, pooled": ("bert", "text-classification", {"layers": 1, "use_pooler": True, "num_labels": 3}),
+    "bert, two layers": ("bert", "text-classification", {"num_labels": 3}),
+    "roberta": ("roberta", "text-classification", {"num_labels": 1}),
+    "distilbert": ("distilbert", "text-classification", {"num_labels": 3, "activation_function": "relu"}),
+    "deberta": ("deberta-v2", "text-classification", {"num_labels": 3, "activation_function": "gelu"}),
+    "several labels": ("bert", "text-classification", {"num_labels": 3, "multilabel": True}),
+    "tagging": ("bert", "token-classification", {"kind": "tagging", "num_labels": 5}),
+    "answers": ("roberta", "question-answering", {"kind": "qa"}),
+    "images": ("vit", "image-classification", {"kind": "image_classification", "num_labels": 4, "layers": 1}),
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_head_of_adapterhub_is_transformers_own(name: str, tmp_path: Path) -> None:
+    """The reference runs AdapterHub's head; the bundle has its layers in the place of the base's."""
+    family, task, options = HEADS[name]
+    base = tiny.base(tmp_path / "base", family)
+    made = hub.adapter(base, tmp_path / "made", config("SeqBnConfig", reduction_factor=4), head=options)
+
+    check(base, {"made": made}, tmp_path / "bundle", task)
