@@ -27,7 +27,7 @@ def prepare(names: Iterable[str], settings: Settings) -> None:
     for package in ("edgeadapt", "benchmarks"):
         compileall.compile_dir(ROOT / package, quiet=2)
     wanted = set(names)
-    if wanted & {"latency", "none", "mixed", "alternating", "memory"}:
+    if wanted & {"latency", "none", "mixed", "alternating", "overhead", "memory"}:
         _apart(_prepare_bert)
     if wanted & {"add", "parity"}:
         _apart(_prepare_minilm, settings)

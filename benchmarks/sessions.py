@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +34,9 @@ def switchable(bundle: Path, others: Iterable[Path] = ()) -> Session:
     return session
 
 
-def call_plain(session: onnxruntime.InferenceSession, inputs: Inputs) -> Call:
+def call_plain(session: onnxruntime.InferenceSession, inputs: Mapping[str, NDArray[Any]]) -> Call:
     """Returns a run as a program without edgeadapt writes it."""
-    return lambda: session.run(None, inputs)
+    return lambda: session.run(None, dict(inputs))
 
 
 def call(session: Session, inputs: Inputs, adapter: Any) -> Call:

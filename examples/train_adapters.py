@@ -1,4 +1,7 @@
-"""Train the three example adapters: `spam`, `intents` and `reviews`, LoRA with PEFT on all-MiniLM-L6-v2.
+"""Train the example adapters on all-MiniLM-L6-v2.
+
+`spam`, `intents`, `reviews` (LoRA) and `tones` (DoRA) are trained with PEFT, `banking` (a Pfeiffer bottleneck) with
+AdapterHub's library, which needs transformers 4.57.
 
 Each adapter is trained, written to its folder, loaded again from there onto a fresh base, and measured on rows it
 has never seen; the model card reports that measurement, so it speaks of the files as they are shipped.
@@ -10,6 +13,7 @@ The data are JSON Lines, `{"text": ..., "label": ...}` a line, and are not part 
 | `sms_spam.jsonl` | SMS Spam Collection (UCI) |
 | `snips_train.jsonl`, `snips_valid.jsonl` | Snips NLU benchmark, 2017-06-custom-intent-engines |
 | `vader_amazon.jsonl` | vaderSentiment, `amazonReviewSnippets_GroundTruth.txt` |
+| `banking77_train.jsonl`, `banking77_test.jsonl` | BANKING77 |
 
 Example:
     python examples/train_adapters.py --base all-MiniLM-L6-v2 --data data --only spam
@@ -27,7 +31,7 @@ from transformers import AutoTokenizer
 
 from training.card import card
 from training.files import load_adapter, save
-from training.lora import train
+from training.network import train
 from training.recipes import RECIPES, Recipe
 from training.rows import load_split
 from training.score import Score, measure
@@ -42,7 +46,7 @@ def make_adapter(recipe: Recipe, base: Path, data: Path, out: Path) -> Score:
     folder = out / recipe.name
     save(model, recipe, folder)
     positive = None if recipe.positive is None else recipe.labels.index(recipe.positive)
-    score = measure(load_adapter(folder, base, recipe.labels), split.held_out, tokenizer, positive)
+    score = measure(load_adapter(recipe, folder, base), split.held_out, tokenizer, positive)
     (folder / "README.md").write_text(card(recipe, split, score, parameters), encoding="utf-8")
     return score
 

@@ -8,7 +8,7 @@ from typing import Protocol, cast
 from benchmarks.results import Figure
 from benchmarks.settings import Settings
 
-NAMES = ("latency", "none", "mixed", "alternating", "memory", "add", "imports", "parity")
+NAMES = ("latency", "none", "mixed", "alternating", "overhead", "memory", "add", "imports", "parity")
 """All measures, in the order in which they run."""
 
 

@@ -16,7 +16,7 @@ from edgeadapt.adapter import Array
 from edgeadapt.errors import BindingError, UnsupportedError, listed
 from edgeadapt.methods import Module, lora
 
-TITLE = "a LoRA"
+TITLE = "LoRA"
 TYPE = "lora"
 FIELDS = frozenset({
     "alpha", "architecture", "attn_matrices", "composition_mode", "dropout", "dtype", "init_weights",

@@ -33,7 +33,7 @@ FLAGS = (
     "original_ln_before", "parallel", "ln_before", "ln_after", "residual_after_ln", "residual_post_add",
     "adapter_residual_before_ln", "gated", "no_original_ln_after",
 )  # fmt: skip
-TITLE = "a bottleneck"
+TITLE = "bottleneck"
 TYPE = "bottleneck"
 FIELDS = frozenset({
     "adapter_residual_before_ln", "cross_adapter", "dropout", "factorized_phm_W", "factorized_phm_rule",

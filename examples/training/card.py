@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib.metadata import version
 
-import peft
-import torch
-import transformers
-
-from training.recipes import Recipe
+from training.recipes import Lora, Recipe
 from training.rows import Split
 from training.score import Score
 from training.settings import (
@@ -16,7 +13,6 @@ from training.settings import (
     BATCH_ROWS,
     HEAD,
     HELD_OUT_SHARE,
-    LORA_DROPOUT,
     MAX_GRADIENT_NORM,
     MAX_TOKENS,
     SEED,
@@ -28,9 +24,10 @@ from training.settings import (
 def card(recipe: Recipe, split: Split, score: Score, parameters: int) -> str:
     """Return the model card: what the adapter does, how it was made, and what it reached."""
     source = recipe.source
-    libraries = (torch, transformers, peft)
-    versions = ", ".join(f"{library.__name__} {library.__version__.split('+')[0]}" for library in libraries)
-    targets = (recipe.targets,) if isinstance(recipe.targets, str) else recipe.targets
+    method = recipe.method
+    libraries = ("torch", "transformers", "peft" if isinstance(method, Lora) else "adapters")
+    versions = ", ".join(f"{name} {version(name).split('+')[0]}" for name in libraries)
+    title, tag, network, targets = described(recipe)
     split_kind = (
         f"{1 - HELD_OUT_SHARE:.0%} / {HELD_OUT_SHARE:.0%}, stratified by class, seed {SEED}"
         if source.held_out is None
@@ -40,26 +37,22 @@ def card(recipe: Recipe, split: Split, score: Score, parameters: int) -> str:
     return f"""\
 ---
 base_model: {BASE_MODEL}
-library_name: peft
+library_name: {libraries[-1]}
 pipeline_tag: text-classification
 license: {source.licence_id}
 language: en
 metrics: [{"accuracy" if score.f1 is None else "accuracy, f1"}]
-tags: [lora]
+tags: [{tag}]
 ---
 
 # {recipe.name}
 
 {recipe.purpose}
-A LoRA adapter with its own classifier for [{BASE_MODEL}](https://huggingface.co/{BASE_MODEL}) (Apache-2.0),
-trained as `BertForSequenceClassification`. Classes: {inline(recipe.labels)}.
+A {title} with its own classifier for [{BASE_MODEL}](https://huggingface.co/{BASE_MODEL}) (Apache-2.0),
+trained as `{network}`. Classes: {inline(recipe.labels)}.
 
 ```python
-from peft import PeftModel
-from transformers import AutoModelForSequenceClassification
-
-base = AutoModelForSequenceClassification.from_pretrained("{BASE_MODEL}", num_labels={len(recipe.labels)})
-model = PeftModel.from_pretrained(base, "examples/adapters/{recipe.name}").eval()
+{loading(recipe)}
 ```
 
 ## Result
@@ -83,7 +76,7 @@ Rows: {len(split.train):,} to train on, {len(split.held_out):,} held out ({split
 
 | setting | value |
 |---|---|
-| LoRA | rank {recipe.rank}, alpha {recipe.alpha}, dropout {LORA_DROPOUT} |
+| {title} | {method} |
 | target modules | {inline(targets)} |
 | trained whole | `{HEAD}` |
 | trained parameters | {parameters:,} |
@@ -104,6 +97,32 @@ python examples/train_adapters.py --base all-MiniLM-L6-v2 --data data --only {re
 
 {recipe.limitations}
 """
+
+
+def described(recipe: Recipe) -> tuple[str, str, str, tuple[str, ...]]:
+    """Return the method's title and tag, the class it was trained in, and the modules it is at."""
+    method = recipe.method
+    if not isinstance(method, Lora):
+        return "Pfeiffer bottleneck (`seq_bn`)", "adapters", "BertAdapterModel", ("output",)
+    targets = (method.targets,) if isinstance(method.targets, str) else method.targets
+    title, tag = ("DoRA adapter", "dora") if method.dora else ("LoRA adapter", "lora")
+    return title, tag, "BertForSequenceClassification", targets
+
+
+def loading(recipe: Recipe) -> str:
+    """Return the lines of Python that load an adapter with its own library."""
+    if isinstance(recipe.method, Lora):
+        return f"""\
+from peft import PeftModel
+from transformers import AutoModelForSequenceClassification
+
+base = AutoModelForSequenceClassification.from_pretrained("{BASE_MODEL}", num_labels={len(recipe.labels)})
+model = PeftModel.from_pretrained(base, "examples/adapters/{recipe.name}").eval()"""
+    return f"""\
+from adapters import AutoAdapterModel
+
+model = AutoAdapterModel.from_pretrained("{BASE_MODEL}").eval()
+model.load_adapter("examples/adapters/{recipe.name}", use_safetensors=True, set_active=True)"""
 
 
 def inline(names: Iterable[str]) -> str:

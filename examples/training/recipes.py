@@ -1,10 +1,13 @@
-"""What decides each of the three adapters: its data, its labels, and how its LoRA is shaped and trained."""
+"""What decides each adapter: its data, its labels, its method, and how it is trained."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import torch
+
+from training.banking import LABELS as BANKING
+from training.settings import LORA_DROPOUT
 
 ENCODER_LINEARS = r".*\.encoder\.layer\.\d+\.(.+\.)?(query|key|value|dense)"  # the pooler lies outside
 
@@ -31,6 +34,42 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class Lora:
+    """A LoRA of PEFT.
+
+    Attributes:
+        targets: PEFT module names, or one regular expression that matches the whole module path.
+        rank: `r`.
+        alpha: Updates are scaled by `alpha / rank`.
+        dora: The weights keep a trained length (DoRA).
+    """
+
+    targets: tuple[str, ...] | str
+    rank: int
+    alpha: int
+    dora: bool = False
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        return f"rank {self.rank}, alpha {self.alpha}, dropout {LORA_DROPOUT}"
+
+
+@dataclass(frozen=True, slots=True)
+class Bottleneck:
+    """A Pfeiffer bottleneck of AdapterHub (`seq_bn`): after the feed-forward block of every layer.
+
+    Attributes:
+        reduction_factor: The hidden size over the block's own.
+    """
+
+    reduction_factor: int
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        return f"reduction factor {self.reduction_factor}"
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """All that decides one adapter, apart from the settings that every recipe shares.
 
@@ -41,9 +80,7 @@ class Recipe:
         source: Its data.
         labels: Class names in the order of their ids; rows with another label are left out.
         positive: The class whose F1 is reported as well, if any.
-        targets: PEFT module names, or one regular expression that matches the whole module path.
-        rank: LoRA rank `r`.
-        alpha: LoRA alpha; updates are scaled by `alpha / rank`.
+        method: What is trained beside the classifier.
         epochs: Passes over the training rows.
         learning_rate: Peak of the schedule.
         dtype: Precision in which the weights are stored; training is fp32 always.
@@ -55,13 +92,22 @@ class Recipe:
     source: Source
     labels: tuple[str, ...]
     positive: str | None
-    targets: tuple[str, ...] | str
-    rank: int
-    alpha: int
+    method: Lora | Bottleneck
     epochs: int
     learning_rate: float
     dtype: torch.dtype
 
+
+REVIEWS = Source(
+    train="vader_amazon.jsonl",
+    held_out=None,
+    credit="Amazon review snippets of vaderSentiment, C. J. Hutto and E. Gilbert (ICWSM 2014), "
+    "<https://github.com/cjhutto/vaderSentiment>",
+    licence="MIT",
+    licence_id="mit",
+    preparation="A sentence's label is the sign of its mean rating by people; sentences with a mean between "
+    "-0.5 and 0.5 are neutral.",
+)
 
 RECIPES = (
     Recipe(
@@ -82,9 +128,7 @@ RECIPES = (
         ),
         labels=("ham", "spam"),
         positive="spam",
-        targets=("query", "value"),
-        rank=8,
-        alpha=16,
+        method=Lora(("query", "value"), rank=8, alpha=16),
         epochs=4,
         learning_rate=1e-3,
         dtype=torch.float32,
@@ -116,9 +160,7 @@ RECIPES = (
             "SearchScreeningEvent",
         ),
         positive=None,
-        targets=("query", "value"),
-        rank=8,
-        alpha=16,
+        method=Lora(("query", "value"), rank=8, alpha=16),
         epochs=4,
         learning_rate=1e-3,
         dtype=torch.float32,
@@ -130,23 +172,49 @@ RECIPES = (
             "There is no neutral class, and the reviews are of a few kinds of electronics. Rows were split by "
             "sentence, so a held-out sentence may come from the same review as a training sentence."
         ),
-        source=Source(
-            train="vader_amazon.jsonl",
-            held_out=None,
-            credit="Amazon review snippets of vaderSentiment, C. J. Hutto and E. Gilbert (ICWSM 2014), "
-            "<https://github.com/cjhutto/vaderSentiment>",
-            licence="MIT",
-            licence_id="mit",
-            preparation="A sentence's label is the sign of its mean rating by people; neutral sentences (mean between "
-            "-0.5 and 0.5) were left out.",
-        ),
+        source=REVIEWS,
         labels=("negative", "positive"),
         positive=None,
-        targets=ENCODER_LINEARS,
-        rank=16,
-        alpha=32,
+        method=Lora(ENCODER_LINEARS, rank=16, alpha=32),
         epochs=4,
         learning_rate=5e-4,
         dtype=torch.float16,  # half the bytes: six linears in each of six layers would be 2.7 MB in fp32
+    ),
+    Recipe(
+        name="banking",
+        purpose="Names which of 77 requests a customer of a bank makes in an English chat message.",
+        limitations=(
+            "Every message gets one of the 77 requests: there is no class for anything else. Several of them differ "
+            "in a detail (`card_arrival`, `card_delivery_estimate`), and their rows were labelled by one team."
+        ),
+        source=Source(
+            train="banking77_train.jsonl",
+            held_out="banking77_test.jsonl",
+            credit="BANKING77, I. Casanueva et al. ([arXiv:2003.04807](https://arxiv.org/abs/2003.04807))",
+            licence="CC BY 4.0",
+            licence_id="cc-by-4.0",
+            preparation="The benchmark's own test rows are held out.",
+        ),
+        labels=BANKING,
+        positive=None,
+        method=Bottleneck(reduction_factor=16),
+        epochs=8,
+        learning_rate=2e-3,
+        dtype=torch.float32,
+    ),
+    Recipe(
+        name="tones",
+        purpose="Tells whether an English sentence from a product review is `negative`, `neutral` or `positive`.",
+        limitations=(
+            "The reviews are of a few kinds of electronics, and `neutral` is the rarest class. Rows were split by "
+            "sentence, so a held-out sentence may come from the same review as a training sentence."
+        ),
+        source=REVIEWS,
+        labels=("negative", "neutral", "positive"),
+        positive=None,
+        method=Lora(("query", "value"), rank=8, alpha=16, dora=True),
+        epochs=4,
+        learning_rate=1e-3,
+        dtype=torch.float32,
     ),
 )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from peft import PeftModel
+from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from training.batches import make_batches
@@ -40,7 +40,7 @@ class Score:
 
 @torch.inference_mode()
 def measure(
-    model: PeftModel, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, positive: int | None = None
+    model: nn.Module, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, positive: int | None = None
 ) -> Score:
     """Classify rows and count.
 
