@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[Any]
 Params: TypeAlias = Mapping[str, Array]
-Kind: TypeAlias = Literal["linear", "embedding", "layer_norm"]
+Kind: TypeAlias = Literal["linear", "embedding", "layer_norm", "rms_norm", "attention"]
+NORMS = ("layer_norm", "rms_norm")  # kinds whose weight is `(out,)`
+UNBIASED = ("embedding", "rms_norm")  # kinds that never have a bias
 ProblemType: TypeAlias = Literal["regression", "single_label_classification", "multi_label_classification"]
 
 
@@ -22,8 +24,9 @@ class Site:
     Attributes:
         name: Dotted module path, `bert.encoder.layer.0.attention.self.query`.
         kind: What the module computes; decides which params a method has there.
-        in_features: Length of the last axis of `x`; for an embedding the number of rows of its table.
-        out_features: Length of the last axis of `y`.
+        in_features: Length of the last axis of `x`; for an embedding the number of rows of its table; for an attention
+            the number of its heads.
+        out_features: Length of the last axis of `y`; for an attention of one head's keys.
         labelled: The last axis of `y` is the label axis of a task head, so every adapter may bring its own length.
         rowwise: Every call of the module has a batch axis, so each row of a batch may have params of its own.
         epsilon: The constant inside a normalisation's square root; 0 for the other kinds.

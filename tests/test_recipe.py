@@ -47,14 +47,14 @@ allow_pickle: yes
 adapters:
   spam: adapters/spam
   names: {path: /data/names, labels: [O, "no", B-PER]}
-  price: {path: price, problem_type: regression}
+  price: {path: price, problem_type: regression, as_lora: 8}
 """
     assert read(tmp_path, text) == Recipe(
         base=str(tmp_path / "model"),
         adapters={
             "spam": AdapterSource(tmp_path / "adapters" / "spam"),
             "names": AdapterSource(Path("/data/names"), ("O", "no", "B-PER")),
-            "price": AdapterSource(tmp_path / "price", problem_type="regression"),
+            "price": AdapterSource(tmp_path / "price", problem_type="regression", as_lora=8),
         },
         output=tmp_path / ".." / "out",
         task="token-classification",
@@ -151,6 +151,10 @@ adapters:
         ("base", "line 1: a recipe: expected keys with values, got text (base)"),
         ("{base: x, output: y, adapters: [spam]}", "line 1: adapters: expected keys with values, got a list"),
         ("{base: x, output: y, adapters: {}, opset: 0}", "line 1: opset: 0 is less than 1"),
+        (
+            "{base: x, output: y, adapters: {a: {path: z, as_lora: 0}}}",
+            "line 1: adapters.a.as_lora: 0 is less than 1",
+        ),
         (
             "{base: x, output: y, adapters: {}, opset: 18.5}",
             "line 1: opset: expected a whole number, got a number (18.5)",

@@ -43,6 +43,15 @@ Examples:
     callback=options.pairs,
     help=f"What an adapter's head was trained to answer, where its folder doesn't say it: {options.PROBLEM_TYPES}.",
 )
+@click.option(
+    "--as-lora",
+    "ranks",
+    multiple=True,
+    metavar="[NAME=]RANK",
+    callback=options.ranks,
+    help="Let LoRAs of this rank stand in for an adapter's changes of weights, or for those of all adapters; how far "
+    "they are from it is measured, printed and stored. Repeat it for more.",
+)
 @click.option("--task", metavar="TASK", help="Such as text-classification. Taken from the adapters if not given.")
 @click.option("-o", "--output", type=options.FOLDER, help="The bundle's folder; it must not exist.")
 @click.option(
@@ -59,6 +68,7 @@ def export(
     adapters: dict[str, str],
     labels: dict[str, str],
     problem_types: dict[str, str],
+    ranks: dict[str | None, int],
     task: str | None,
     output: Path | None,
     opset: int | None,
@@ -74,7 +84,9 @@ def export(
     with PyTorch on real inputs, for every adapter; if the numbers differ, or an adapter has no effect, nothing is
     written.
     """
-    _check(ctx, base, output, adapters, {"--labels": labels, "--problem-type": problem_types}, config)
+    named = {name: str(rank) for name, rank in ranks.items() if name is not None}
+    said = {"--labels": labels, "--problem-type": problem_types, "--as-lora": named}
+    _check(ctx, base, output, adapters, said, config)
     with terminal.stages() as progress:
         progress("starting")
         from edgeadapt.exporter import recipe as recipes
@@ -92,6 +104,7 @@ def export(
                         Path(folder),
                         options.label_names(labels[name]) if name in labels else None,
                         problem_types.get(name),
+                        ranks.get(name, ranks.get(None)),
                     )
                     for name, folder in adapters.items()
                 },

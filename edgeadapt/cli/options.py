@@ -128,6 +128,24 @@ def pairs(ctx: click.Context, parameter: click.Parameter, values: Iterable[str])
     return found
 
 
+def ranks(ctx: click.Context, parameter: click.Parameter, values: Iterable[str]) -> dict[str | None, int]:
+    """Returns `NAME=RANK` texts as a dict, and a `RANK` for all adapters under None."""
+    found: dict[str | None, int] = {}
+    problems = []
+    for text in values:
+        before, equals, after = text.partition("=")
+        name, number = (before, after) if equals else (None, before)
+        if name == "" or not number.isdecimal() or int(number) < 1:
+            problems.append(f"{text!r} is not {parameter.metavar}")
+        elif name in found:
+            problems.append(f"{name or 'a rank for all'} is given twice")
+        else:
+            found[name] = int(number)
+    if problems:
+        raise click.BadParameter("; ".join(problems), ctx=ctx, param=parameter)
+    return found
+
+
 def label_names(text: str) -> tuple[str, ...]:
     """Returns the labels of `ham,spam`.
 

@@ -11,7 +11,7 @@ import onnx_ir as ir
 import onnxruntime
 
 from edgeadapt import bundle, methods
-from edgeadapt.adapter import Adapter, Array, Attachment
+from edgeadapt.adapter import NORMS, UNBIASED, Adapter, Array, Attachment
 from edgeadapt.bundle import AdapterRecord, Manifest, ModelRecord, Neutral, ParityRecord, Slot
 from edgeadapt.graph import subgraph
 from edgeadapt.graph.fold import base_weights
@@ -79,8 +79,8 @@ def stored_neutrals(folder: Path, wirings: Wirings, records: Iterable[Slot]) -> 
         wiring = wirings.sites[name]
         weight, bias = base(wiring)
         width = wiring.site.out_features
-        arrays[f"{name}.weight"] = weight[None] if wiring.site.kind != "layer_norm" else weight.reshape(1, 1, -1)
-        if wiring.site.kind != "embedding":
+        arrays[f"{name}.weight"] = weight.reshape(1, 1, -1) if wiring.site.kind in NORMS else weight[None]
+        if wiring.site.kind not in UNBIASED:
             arrays[f"{name}.bias"] = np.zeros((1, 1, width), np.float32) if bias is None else bias.reshape(1, 1, -1)
     return {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
 

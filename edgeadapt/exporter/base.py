@@ -160,6 +160,30 @@ def modules(base: Base) -> Iterator[tuple[Site, Layout]]:
         elif isinstance(module, nn.LayerNorm) and module.elementwise_affine and len(module.normalized_shape) == 1:
             width = module.normalized_shape[0]
             yield Site(name, "layer_norm", width, width, epsilon=module.eps), "in_out"
+        elif (epsilon := _rms_epsilon(module)) is not None:
+            width = dict(module.named_parameters())["weight"].shape[0]
+            yield Site(name, "rms_norm", width, width, epsilon=epsilon), "in_out"
+
+
+def _rms_epsilon(module: nn.Module) -> float | None:
+    """Returns the epsilon of a module that computes `x / sqrt(mean(x^2) + epsilon) * weight`, or None where it doesn't.
+
+    Every architecture of transformers has a class of its own for it, and some that look the same multiply by
+    `1 + weight`: what the module gives tells.
+    """
+    weights = dict(module.named_parameters())
+    epsilon = getattr(module, "variance_epsilon", getattr(module, "eps", None))
+    if set(weights) != {"weight"} or weights["weight"].ndim != 1 or not isinstance(epsilon, float):
+        return None
+    x = torch.linspace(-1, 2, len(weights["weight"]))[None, None]
+    expected = x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + epsilon) * weights["weight"]
+    try:
+        with torch.no_grad():
+            given = module(x)
+    except (TypeError, RuntimeError):  # it takes more than x, or another shape
+        return None
+    same = isinstance(given, torch.Tensor) and given.shape == x.shape and torch.allclose(given, expected, atol=1e-5)
+    return epsilon if same else None
 
 
 def parameters(base: Base, sites: Mapping[str, Site]) -> dict[str, tuple[str, str] | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import logging
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from edgeadapt import methods
-from edgeadapt.adapter import Adapter, Array, Attachment, Params, ProblemType
+from edgeadapt.adapter import NORMS, UNBIASED, Adapter, Array, Attachment, Params, ProblemType
 from edgeadapt.errors import BindingError, UnsupportedError
 from edgeadapt.exporter import checkpoint as checkpoints
 from edgeadapt.exporter import tokens
@@ -26,6 +26,7 @@ from edgeadapt.methods import Module, Reader, trainable_tokens
 log = logging.getLogger("edgeadapt")
 
 WRAPPER = "base_model.model."
+PROMPT_WRAPPER = "base_model."  # around a base that PEFT puts no layers into
 WRAPPERS = (".base_layer.", ".modules_to_save.default.", ".modules_to_save.", ".ln_tuning_layers.", ".token_adapter.")
 OWN = "lora_|ia3_|hada_|lokr_|vera_|oft_|boft_|trainable_tokens_"  # how the names of the methods' tensors begin
 REPLACED = ".original_module."  # what a module in modules_to_save stands in for: `bias="all"` saves it, nothing uses it
@@ -83,10 +84,21 @@ def bind(checkpoint: Checkpoint, wirings: Wirings, base: BaseWeight, said: HeadW
     attachments = tuple(
         Attachment(*key, params) for key, params in sorted(parts.items(), key=lambda item: order[item[0][0]])
     )
-    own = checkpoint.labels, checkpoint.problem_type
-    head = _head(checkpoint.folder, wirings, attachments, own, said)
     method = readings[0].name if checkpoint.kind == "peft" else "+".join(adapted)
-    return Adapter(method, attachments, *head, _source(checkpoint, resolved.unused))
+    return finished(checkpoint, wirings, method, attachments, said, resolved.unused)
+
+
+def finished(
+    checkpoint: Checkpoint,
+    wirings: Wirings,
+    method: str,
+    attachments: tuple[Attachment, ...],
+    said: HeadWords,
+    unused: Sequence[str] = (),
+) -> Adapter:
+    """Returns the adapter of a checkpoint whose attachments are known, with what is said about its head."""
+    head = _head(checkpoint.folder, wirings, attachments, (checkpoint.labels, checkpoint.problem_type), said)
+    return Adapter(method, attachments, *head, _source(checkpoint, list(unused)))
 
 
 def refit(source: Path, adapter: Adapter, wirings: Wirings, said: HeadWords = (None, None)) -> Adapter:
@@ -124,7 +136,7 @@ def plain_name(name: str) -> str:
         >>> plain_name("base_model.model.bert.pooler.dense.base_layer.bias")
         'bert.pooler.dense.bias'
     """
-    name = name.removeprefix(WRAPPER)
+    name = name.removeprefix(WRAPPER).removeprefix(PROMPT_WRAPPER)
     for inner in WRAPPERS:
         name = name.replace(inner, ".")
     return re.sub(rf"\.((?:{OWN})\w+)\.default(?=\.|$)", r".\1", name)
@@ -161,6 +173,8 @@ def _bind_modules(
     """Puts what one method changes into `parts`, and returns the site of each of its modules."""
     wirings, problems, title = resolved.wirings, resolved.problems, reading.reader.TITLE
     changed, shared = _by_module(reading.reader, names)
+    if isinstance(reading.reader, methods.Spreader):
+        changed = _spread(reading.reader, reading.config, changed, shared, resolved)
     modules: dict[str, str] = {}
     for module, tensors in changed.items():
         site = resolved.site(module)
@@ -175,6 +189,27 @@ def _bind_modules(
                 problems.append(f"{module}: {site} has a {title} under another name already")
             parts[site, form] = params
     return modules
+
+
+def _spread(
+    reader: methods.Spreader,
+    config: Mapping[str, Any],
+    changed: Mapping[str, Mapping[str, Array]],
+    shared: Mapping[str, Array],
+    resolved: _Resolver,
+) -> dict[str, dict[str, Array]]:
+    """Returns what every module has of tensors that are stored for many, with what it has of its own, by site."""
+    wirings = resolved.wirings
+    sites = [wiring.site for wiring in wirings.sites.values() if wiring.calls]
+    try:
+        found = reader.spread(config, shared, wirings.model_type, sites)
+    except (BindingError, UnsupportedError) as error:
+        resolved.problems.append(str(error))
+        return {}
+    for module, tensors in changed.items():
+        if (site := resolved.site(module)) is not None:
+            found.setdefault(site, {}).update(tensors)
+    return found
 
 
 def _read(
@@ -254,7 +289,7 @@ def _bind_whole(
             half, other = ("bias", "weight") if weight is None else ("weight", "bias")
             problems.append(f"{site.name}: got its {half} alone, expected its {other} too: the base has none")
             return
-        parts[key] = _whole(site.kind, weight, bias, weight.shape[-1])
+        parts[key] = whole(site.kind, weight, bias, weight.shape[-1])
         return
     own_weight, own_bias = base(wiring)
     if weight is not None and (weight.shape != own_weight.shape or not np.array_equal(weight, own_weight)):
@@ -262,7 +297,7 @@ def _bind_whole(
             problems.append(f"{site.name}: has an adapter, and a weight that isn't the base's: trained on another base")
             return
         kept = own_bias if bias is None else bias
-        parts[key] = _whole(site.kind, weight, kept, weight.shape[-1])
+        parts[key] = whole(site.kind, weight, kept, weight.shape[-1])
     elif bias is not None:
         old = np.zeros_like(bias) if own_bias is None else own_bias
         if bias.shape != old.shape:
@@ -278,12 +313,14 @@ def _changed(parts: Mapping[tuple[str, str], Params], site: str) -> bool:
     return any(name == site and form not in (HEAD, "bias") for name, form in parts)
 
 
-def _whole(kind: str, weight: Array, bias: Array | None, width: int) -> dict[str, Array]:
+def whole(kind: str, weight: Array, bias: Array | None, width: int) -> dict[str, Array]:
+    """Returns the params of a module trained whole, from its weight `(in, out)` (a norm's `(out,)`) and bias."""
     first = np.ascontiguousarray(weight, np.float32)[None]
-    if kind == "embedding":
+    first = first.reshape(1, 1, -1) if kind in NORMS else first
+    if kind in UNBIASED:
         return {"weight": first}
     second = np.zeros((1, 1, width), np.float32) if bias is None else np.asarray(bias, np.float32).reshape(1, 1, -1)
-    return {"weight": first.reshape(1, 1, -1) if kind == "layer_norm" else first, "bias": second}
+    return {"weight": first, "bias": second}
 
 
 def _check_complete(
@@ -305,32 +342,35 @@ def _check_complete(
         problems: What is wrong is added here.
     """
     config, title = reading.config, reading.reader.TITLE
-    for site in _layers_left_out(modules, wirings, config.get("leave_out") or ()) if "leave_out" in config else ():
-        problems.append(f"{site}: got no {title}, but the configuration's leave_out doesn't name its layer")
+    if "leave_out" in config:
+        _check_layers(modules, wirings, config["leave_out"] or (), title, problems)
     for site, wiring in wirings.sites.items():
         name = _as_trained(site, wirings, modules)
-        if name is None or not wiring.calls or wiring.open or f"{name}.weight" in names:
+        bare = wiring.site.kind == "attention"  # it has no weights of its own
+        if name is None or bare or not wiring.calls or wiring.open or f"{name}.weight" in names:
             continue
         if checkpoints.saves(config, name):
             problems.append(f"{name}: got no weight, but the configuration's modules_to_save name it")
-        elif wiring.site.kind != "layer_norm" and checkpoints.targets(config, name) and name not in modules:
+        elif wiring.site.kind not in NORMS and checkpoints.targets(config, name) and name not in modules:
             problems.append(f"{name}: got no {title}, but the configuration's target_modules select it")
 
 
-def _layers_left_out(modules: Mapping[str, str], wirings: Wirings, meant: Collection[int]) -> list[str]:
-    """Returns the sites that a method has no tensors for although it has some for the same module of another layer."""
+def _check_layers(
+    modules: Mapping[str, str], wirings: Wirings, left_out: Collection[int], title: str, problems: list[str]
+) -> None:
+    """Refuses an AdapterHub method that isn't at the same modules of every layer but those its configuration names."""
     layer = re.compile(r"\.(\d+)\.")
     there = set(modules.values())
     kinds = {layer.sub("..", site, count=1) for site in there}
-    return [
-        site
-        for site, wiring in wirings.sites.items()
-        if site not in there
-        and wiring.calls
-        and layer.sub("..", site, count=1) in kinds
-        and (match := layer.search(site))
-        and int(match.group(1)) not in meant
-    ]
+    for site, wiring in wirings.sites.items():
+        found = layer.search(site)
+        if found is None or layer.sub("..", site, count=1) not in kinds or not wiring.calls:
+            continue
+        named = int(found.group(1)) in left_out
+        if site in there and named:
+            problems.append(f"{site}: has a {title}, but the configuration's leave_out names its layer")
+        elif site not in there and not named:
+            problems.append(f"{site}: got no {title}, but the configuration's leave_out doesn't name its layer")
 
 
 def _as_trained(site: str, wirings: Wirings, modules: Mapping[str, str]) -> str | None:

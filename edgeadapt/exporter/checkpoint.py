@@ -146,6 +146,11 @@ def readings(checkpoint: Checkpoint) -> tuple[Reading, ...]:
     return tuple(Reading(*_reader(checkpoint, part), part.config) for part in checkpoint.parts)
 
 
+def is_read(checkpoint: Checkpoint) -> bool:
+    """Tells whether there is a reader for every method of a checkpoint."""
+    return all(part.type in methods.readers() for part in checkpoint.parts)
+
+
 def reader(checkpoint: Checkpoint) -> tuple[str, Reader]:
     """Returns the name and the reader of a PEFT checkpoint's method; raises as `readings` does."""
     return _reader(checkpoint, checkpoint.parts[0])
@@ -157,7 +162,8 @@ def _reader(checkpoint: Checkpoint, part: Part) -> tuple[str, Reader]:
         types = [each for each in readers if each.isupper()]
         raise UnsupportedError(
             f"{checkpoint.folder}: PEFT type {checkpoint.config.get('peft_type')!r} is not supported. "
-            f"Supported: {listed(sorted(types))}.\nMerge it into the model with PEFT, or train one of these."
+            f"Supported: {listed(sorted(types))}.\n"
+            "If PEFT can merge it, export it with the base; or train one of these."
         )
     name, found = readers[part.type]
     config = part.config

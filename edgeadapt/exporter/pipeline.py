@@ -44,11 +44,14 @@ class AdapterSource:
         folder: Its folder.
         labels: Names for the head's labels, in order.
         problem_type: What the head was trained to answer, as transformers' `config.problem_type` spells it.
+        as_lora: The rank of the LoRAs that stand in for its changes of weights, as near as that rank can come; None
+            leaves the adapter as it is, exactly.
     """
 
     folder: Path
     labels: tuple[str, ...] | None = None
     problem_type: str | None = None
+    as_lora: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +142,12 @@ def _read(sources: Mapping[str, AdapterSource], *, allow_pickle: bool) -> dict[s
     for name, source in sources.items():
         try:
             found[name] = folders.read(source.folder, allow_pickle=allow_pickle)
-            checkpoints.readings(found[name])
+            if checkpoints.is_read(found[name]):
+                checkpoints.readings(found[name])
+            else:
+                from edgeadapt.exporter import merged
+
+                merged.check(found[name])
         except EdgeAdaptError as error:
             errors.append(error)
     _raise_all(errors)
@@ -164,8 +172,8 @@ def _export(
     allow_no_effect: bool,
     progress: Progress,
 ) -> tuple[tuple[ParityReport, ...], tuple[str, ...]]:
-    from edgeadapt.exporter import adapterhub_reference, cases, gate, reference, trace
     from edgeadapt.exporter import base as bases
+    from edgeadapt.exporter import cases, gate, live, reference, trace
 
     progress("loading the base")
     name = _task(task, checkpoint_of, source)
@@ -178,7 +186,26 @@ def _export(
         traced = trace.trace(opened, cases.example(case), case.axes, outputs, opset)
         assemble.write_base(folder, traced.model, traced.wirings)
         progress("converting adapters")
-        adapters = _bind(sources, checkpoint_of, traced, folder)
+        weights = base_weights(ir.load(folder / assemble.BASE))
+        bound = _bind(sources, checkpoint_of, opened, traced, weights)
+        progress("running PyTorch for reference")
+        plain, probes = reference.base_outputs(opened, traced.wirings, case.inputs, list(outputs))
+        lives = {
+            each: live.run(
+                each,
+                checkpoint_of[each],
+                adapter,
+                sources[each].as_lora,
+                opened,
+                traced.wirings,
+                weights,
+                case.inputs,
+                list(outputs),
+            )
+            for each, adapter in bound.items()
+        }
+        progress("writing the bundle")
+        adapters = {each: found.adapter for each, found in lives.items()}
         pairs = points(adapters.values())
         assemble.write_switch(folder, traced.wirings, pairs)
         fingerprint = bases.fingerprint(opened)
@@ -188,30 +215,19 @@ def _export(
         for each, adapter in adapters.items():
             assemble.write_adapter(homes / each, each, adapter, traced.wirings, fingerprint)
         assemble.write_manifest(folder, manifest)
-        progress("running PyTorch for reference")
-        live_of = {"peft": reference.adapter_outputs, "adapterhub": adapterhub_reference.adapter_outputs}
-        plain, probes = reference.base_outputs(opened, traced.wirings, case.inputs, list(outputs))
-        live = {
-            each: live_of[checkpoint_of[each].kind](
-                opened, traced.wirings, checkpoint_of[each], adapter, case.inputs, list(outputs)
-            )
-            for each, adapter in adapters.items()
-        }
     progress("comparing ONNX Runtime with PyTorch")
-    expected = gate.Expected(case.inputs, plain, probes, live)
+    expected = gate.Expected(case.inputs, plain, probes, {each: found.outputs for each, found in lives.items()})
     session = load(folder, verify="adapters")
     reports = gate.judge(session, expected, tolerance, allow_no_effect=allow_no_effect)
     by_name = {report.name: report for report in reports}
     for each in (bundle.NONE, *adapters):
-        results = plain if each == bundle.NONE else live[each].adapted
+        results = plain if each == bundle.NONE else lives[each].outputs.adapted
         assemble.write_case(homes / each / assemble.PARITY, case.inputs, results, probes if each == bundle.NONE else {})
         assemble.add_parity(homes / each, by_name[each].record(reference.versions()))
-    notes = (
-        traced.notes
-        if case.real
-        else (*traced.notes, "the base has no tokenizer: parity was measured on random tokens")
-    )
-    return reports, notes
+    notes = [*traced.notes, *(note for found in lives.values() for note in found.notes)]
+    if not case.real:
+        notes.append("the base has no tokenizer: parity was measured on random tokens")
+    return reports, tuple(notes)
 
 
 def _task(task: str | None, checkpoint_of: Mapping[str, Checkpoint], source: str) -> str:
@@ -238,15 +254,23 @@ def _task(task: str | None, checkpoint_of: Mapping[str, Checkpoint], source: str
 
 
 def _bind(
-    sources: Mapping[str, AdapterSource], checkpoint_of: Mapping[str, Checkpoint], traced: Trace, folder: Path
+    sources: Mapping[str, AdapterSource],
+    checkpoint_of: Mapping[str, Checkpoint],
+    opened: Base,
+    traced: Trace,
+    weights: binding.BaseWeight,
 ) -> dict[str, Adapter]:
     """Returns all adapters bound to the base, or all that doesn't fit."""
-    base = base_weights(ir.load(folder / assemble.BASE))
+    from edgeadapt.exporter import merged
+
     found, errors = {}, []
     for name, checkpoint in checkpoint_of.items():
         said = sources[name].labels, problem_types.get(sources[name].problem_type)
         try:
-            found[name] = binding.bind(checkpoint, traced.wirings, base, said)
+            if checkpoints.is_read(checkpoint):
+                found[name] = binding.bind(checkpoint, traced.wirings, weights, said)
+            else:
+                found[name] = merged.bind(opened, traced.wirings, checkpoint, said)
         except EdgeAdaptError as error:
             errors.append(error)
     _raise_all(errors)

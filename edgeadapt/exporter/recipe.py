@@ -10,6 +10,7 @@
     adapters:
       spam: ../examples/adapters/spam
       intents: {path: ../examples/adapters/intents, labels: [play, book], problem_type: single_label_classification}
+      reviews: {path: ../examples/adapters/reviews, as_lora: 8}
 
 Relative paths start at the recipe's folder. A base that is neither there nor written as a path (`./`, `../`, `/`, `~`)
 is a hub id.
@@ -32,7 +33,7 @@ from edgeadapt.parity import Tolerance
 REQUIRED = ("base", "output", "adapters")
 OPTIONAL = ("task", "opset", "tolerance", "allow_no_effect", "allow_pickle")
 TOLERANCE_KEYS = ("max_abs", "effect_fraction")
-ADAPTER_KEYS = ("path", "labels", "problem_type")
+ADAPTER_KEYS = ("path", "labels", "problem_type", "as_lora")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Recipe:
 
     Attributes:
         base: Folder or hub id.
-        adapters: Folder, labels and problem type of every adapter, by name.
+        adapters: Folder of every adapter by name, and what is to be said about it or done with it.
         output: The bundle's folder.
         task: The task, or None to take it from the adapters.
         opset: The ONNX opset, or None for the newest that works.
@@ -72,7 +73,7 @@ def read(path: Path) -> Recipe:
     output = reader.text(fields.get("output"), "output")
     adapters = _adapters(reader, fields.get("adapters"), path.parent)
     task = reader.checked(fields.get("task"), "task", reader.text, _task_problem)
-    opset = reader.checked(fields.get("opset"), "opset", reader.integer, _opset_problem)
+    opset = reader.checked(fields.get("opset"), "opset", reader.integer, _positive_problem)
     tolerance = _tolerance(reader, fields.get("tolerance"))
     allow_no_effect = reader.boolean(fields.get("allow_no_effect"), "allow_no_effect")
     allow_pickle = reader.boolean(fields.get("allow_pickle"), "allow_pickle")
@@ -99,12 +100,15 @@ def _adapters(reader: Reader, node: Node | None, folder: Path) -> dict[str, Adap
     for name, where, value in reader.entries(node, "adapters"):
         if problem := _name_problem(name):
             reader.wrong(where, problem)
-        given, labels, problem_type = value, None, None
+        given, labels, problem_type, as_lora = value, None, None, None
         if isinstance(value, Mapped):
             fields = reader.fields(value, f"adapters.{name}", ADAPTER_KEYS)
             labels = reader.texts(fields.get("labels"), f"adapters.{name}.labels")
             problem_type = reader.checked(
                 fields.get("problem_type"), f"adapters.{name}.problem_type", reader.text, problem_types.problem
+            )
+            as_lora = reader.checked(
+                fields.get("as_lora"), f"adapters.{name}.as_lora", reader.integer, _positive_problem
             )
             if "path" not in fields:
                 reader.wrong(where, f"adapters.{name}.path: missing")
@@ -112,7 +116,7 @@ def _adapters(reader: Reader, node: Node | None, folder: Path) -> dict[str, Adap
             given = fields["path"]
         path = reader.text(given, f"adapters.{name}")
         if path is not None:
-            sources[name] = AdapterSource(folder / Path(path).expanduser(), labels, problem_type)
+            sources[name] = AdapterSource(folder / Path(path).expanduser(), labels, problem_type, as_lora)
     return sources
 
 
@@ -135,8 +139,8 @@ def _task_problem(task: str) -> str:
     return "" if task in known else f"is no task{nearest(task, known)}; there are {listed(known)}"
 
 
-def _opset_problem(opset: int) -> str:
-    return "" if opset > 0 else "is less than 1"
+def _positive_problem(number: int) -> str:
+    return "" if number > 0 else "is less than 1"
 
 
 def _limit_problem(number: float) -> str:

@@ -15,7 +15,7 @@ import torch
 import transformers
 from torch import nn
 
-from edgeadapt.adapter import Adapter, Array
+from edgeadapt.adapter import NORMS, UNBIASED, Adapter, Array
 from edgeadapt.errors import CheckpointError
 from edgeadapt.exporter import base as bases
 from edgeadapt.exporter import checkpoint as checkpoints
@@ -28,6 +28,7 @@ from edgeadapt.methods import adalora, ia3, lora, trainable_tokens
 
 PROBE_SEED = 20240229
 PROBE_LABELS = 3
+GENERATING = ("CAUSAL_LM", "SEQ_2_SEQ_LM")
 
 
 def versions() -> str:
@@ -82,25 +83,26 @@ def adapter_outputs(
     fresh = with_heads(base, wirings, adapter)
     plain = trace.run(fresh, inputs, names)
     with tempfile.TemporaryDirectory() as folder:
-        model = _peft(fresh, wirings, checkpoint, Path(folder) / "adapter")
+        wrapped = load_peft(fresh, wirings, checkpoint, Path(folder) / "adapter")
+    model: nn.Module = wrapped if wrapped.active_peft_config.is_prompt_learning else wrapped.get_base_model()
     return Outputs(trace.run(fresh, inputs, names, model), plain)
 
 
-def with_heads(base: bases.Base, wirings: Wirings, adapter: Adapter) -> bases.Base:
-    """Returns a fresh base with the adapter's head where the base has none of that size."""
+def with_heads(base: bases.Base, wirings: Wirings, adapter: Adapter, *, all_of_them: bool = False) -> bases.Base:
+    """Returns a fresh base with the adapter's head where the base has none of that size, or with all it brings."""
     fresh = bases.load(base.source, base.task, _labels(adapter, wirings))
     heads = {
         name: array
         for each in adapter.attachments
         if each.method == HEAD
-        and (wirings.sites[each.site].open or _resized(base, wirings.sites[each.site], each.params))
+        and (all_of_them or wirings.sites[each.site].open or _resized(base, wirings.sites[each.site], each.params))
         for name, array in each.named().items()
     }
     _set_heads(fresh.model, wirings, heads)
     return fresh
 
 
-def _peft(base: bases.Base, wirings: Wirings, checkpoint: Checkpoint, folder: Path) -> nn.Module:
+def load_peft(base: bases.Base, wirings: Wirings, checkpoint: Checkpoint, folder: Path) -> peft.PeftModel:
     """Returns the base with the adapter's layers, as `peft.PeftModel.from_pretrained` puts them in.
 
     PEFT gets the tensors that were read, as safetensors. Names of an older transformers, or of a model without this
@@ -108,19 +110,24 @@ def _peft(base: bases.Base, wirings: Wirings, checkpoint: Checkpoint, folder: Pa
     doesn't follow such renamings.
     """
     tensors, config = dict(checkpoint.tensors), dict(checkpoint.config)
-    renamed = {name: _today(checkpoint, wirings, name) for name in tensors}
+    known = checkpoints.is_read(checkpoint)
+    renamed = {name: _today(checkpoint, wirings, name) if known else name for name in tensors}
     if any(name != new for name, new in renamed.items()):
         tensors = {renamed[name]: tensor for name, tensor in tensors.items()}
         config |= _spelt_out(checkpoint, renamed)
+    if config.get("task_type") in GENERATING and not hasattr(base.model, "prepare_inputs_for_generation"):
+        config["task_type"] = None  # the class that PEFT would wrap it in generates, and this base has no such head
     checkpoints.stage(checkpoint, folder, tensors, config)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(record=True) as remarks:
+            warnings.simplefilter("always")
             model = peft.PeftModel.from_pretrained(base.model, str(folder))
     except Exception as error:
         raise CheckpointError(f"PEFT can't load {checkpoint.folder}:\n  {error}") from error
-    inner: nn.Module = model.get_base_model()
-    return inner.eval()
+    untrained = [str(each.message) for each in remarks if "missing adapter keys" in str(each.message)]
+    if untrained and not checkpoints.is_read(checkpoint):  # where there is a reader, binding has looked at every name
+        raise CheckpointError(f"PEFT finds no place for all tensors of {checkpoint.folder}:\n  {untrained[0]}")
+    return model.eval()
 
 
 def _today(checkpoint: Checkpoint, wirings: Wirings, name: str) -> str:
@@ -180,12 +187,12 @@ def _resized(base: bases.Base, wiring: Wiring, params: Mapping[str, Array]) -> b
 def _probe(wiring: Wiring, generator: np.random.Generator) -> dict[str, Array]:
     site = wiring.site
     width = PROBE_LABELS if site.labelled else site.out_features
-    if site.kind == "layer_norm":
+    if site.kind in NORMS:
         weight = 1 + generator.normal(0, 0.1, (1, 1, width))
     else:
         weight = generator.normal(0, site.in_features**-0.5, (1, site.in_features, width))
     arrays = {f"{site.name}.weight": weight.astype(np.float32)}
-    if site.kind != "embedding":
+    if site.kind not in UNBIASED:
         arrays[f"{site.name}.bias"] = generator.normal(0, 0.1, (1, 1, width)).astype(np.float32)
     return arrays
 
@@ -198,9 +205,9 @@ def _set_heads(model: nn.Module, wirings: Wirings, arrays: Mapping[str, Array]) 
         weight = arrays[f"{name}.weight"][0]
         if wiring.site.kind == "linear" and wiring.layout == "out_in":
             weight = weight.T
-        if wiring.site.kind == "layer_norm":
+        if wiring.site.kind in NORMS:
             weight = weight[0]
-        module.weight = nn.Parameter(torch.from_numpy(np.ascontiguousarray(weight)), requires_grad=False)
+        module.weight = nn.Parameter(torch.tensor(weight), requires_grad=False)
         bias = arrays.get(f"{name}.bias")
         if bias is not None and (getattr(module, "bias", None) is not None or bias.any()):
-            module.bias = nn.Parameter(torch.from_numpy(np.ascontiguousarray(bias[0, 0])), requires_grad=False)
+            module.bias = nn.Parameter(torch.tensor(bias[0, 0]), requires_grad=False)

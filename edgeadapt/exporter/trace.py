@@ -21,6 +21,7 @@ from edgeadapt.adapter import Array
 from edgeadapt.errors import GraphError, UnsupportedError, listed
 from edgeadapt.exporter import base as bases
 from edgeadapt.exporter.base import Base
+from edgeadapt.graph import attention
 from edgeadapt.graph.locate import SCOPES, locate
 from edgeadapt.graph.sites import Wiring, Wirings
 from edgeadapt.graph.switch import open_heads
@@ -208,6 +209,8 @@ def _wirings(base: Base, model: ir.Model, inputs: Mapping[str, Array], outputs: 
             layout=layout,
             calls=found,
         )
+    for name, (site, found) in attention.locate(model, counts).items():
+        sites.setdefault(name, Wiring(site, open=False, layout="out_in", calls=found))
     covered = {f"{name}.{role}" for name, wiring in sites.items() if wiring.open for role in ("weight", "bias")}
     parameters = bases.parameters(base, {name: wiring.site for name, wiring in sites.items()})
     lost = sorted(name for name in base.invented - idle - covered if _twin(parameters, name) not in covered)

@@ -95,7 +95,7 @@ def _fold_at(model: ir.Model, values: Values, wiring: Wiring, attachment: Attach
 
 
 def base_weights(model: ir.Model) -> Callable[[Wiring], tuple[Array, Array | None]]:
-    """Returns what gives the base's weight `(in, out)` (a layer norm's `(out,)`) and bias `(out,)` of a site."""
+    """Returns what gives the base's weight `(in, out)` (a norm's `(out,)`) and bias `(out,)` of a site."""
     values = values_of(model)
 
     def of(wiring: Wiring) -> tuple[Array, Array | None]:
@@ -130,6 +130,9 @@ def _product(values: Values, wiring: Wiring, call: Call) -> ir.Node:
 
 
 def _position(product: ir.Node) -> int:
+    """Returns which input of a product the weight is; an RMS norm that is written out has it on either side."""
+    if product.op_type == "Mul":
+        return next(index for index, value in enumerate(product.inputs) if value is not None and value.is_initializer())
     return 0 if product.op_type == "Gather" else 1
 
 

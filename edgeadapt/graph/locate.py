@@ -29,6 +29,7 @@ def locate(model: ir.Model, sites: Iterable[Site]) -> dict[str, tuple[Call, ...]
         4. A module whose nodes were merged with another's or dropped: it has no calls.
         5. An `x` that no input changes, such as DeBERTa's relative positions: it is a call like any other.
         6. A `y` that is only added to a residual: the end of a sublayer, with the layer's own norm of the sum, if any.
+        7. Ids that are the same for all rows, `(1, n)`, and a `y` that is only added to what has a batch: positions.
     """
     scopes: dict[str, list[ir.Node]] = {}
     for node in model.graph:
@@ -96,6 +97,8 @@ def _call(model: ir.Model, site: Site, piece: list[ir.Node]) -> Call | None:
             if not _is_size(value)
             and (value.is_graph_output() or any(user not in inside for user in value.consumers()))
         }
+        if site.kind == "rms_norm" and not _is_whole_norm(piece, len(enters), len(leaves)):
+            return None
         if len(enters) != 1 or len(leaves) != 1:
             raise GraphError(
                 f"A call of {site.name} takes {len(enters)} values and gives {len(leaves)}, expected one each.\n"
@@ -109,7 +112,7 @@ def _call(model: ir.Model, site: Site, piece: list[ir.Node]) -> Call | None:
             x=_name(x),
             y=_name(y),
             rank=x.shape.rank(),
-            batch=_batch(x.shape),
+            batch=_batch(x.shape) if not _is_spread(site, x, y) else "one",
             product=_name(node.outputs[0]),
             biased=_is_biased(site, piece, weight),
             total=None if total is None else _name(total),
@@ -117,6 +120,11 @@ def _call(model: ir.Model, site: Site, piece: list[ir.Node]) -> Call | None:
             epsilon=_epsilon(norm),
         )
     return None
+
+
+def _is_whole_norm(piece: list[ir.Node], enters: int, leaves: int) -> bool:
+    """Tells whether a piece does all the work of a norm: none is gated by a second input, or shared with another."""
+    return enters == leaves == 1 and any(node.op_type in ("RMSNormalization", "ReduceMean") for node in piece)
 
 
 def _sublayer(site: Site, y: ir.Value) -> tuple[ir.Value | None, ir.Value | None]:
@@ -155,6 +163,9 @@ def _weight(site: Site, node: ir.Node) -> ir.Value | None:
         weight = node.inputs[0] if node.op_type == "Gather" else None
     elif site.kind == "layer_norm":
         weight = node.inputs[1] if node.op_type == "LayerNormalization" else None
+    elif site.kind == "rms_norm":  # one operator, or a product at the end of several
+        vectors = [value for value in node.inputs if value is not None and _length(value) == site.out_features]
+        weight = vectors[0] if vectors and node.op_type in ("RMSNormalization", "Mul") else None
     else:
         weight = node.inputs[1] if node.op_type in ("MatMul", "Gemm") else None
         producer = weight.producer() if weight is not None else None
@@ -206,6 +217,18 @@ def _batch(shape: ir.Shape) -> Batch:
     if text == BATCH:
         return "leading"
     return "merged" if BATCH in text else "none"
+
+
+def _is_spread(site: Site, x: ir.Value, y: ir.Value) -> bool:
+    """Tells whether ids `(1, n)` are looked up for all rows, so that ids `(batch, n)` may as well be (case 7)."""
+    if site.kind != "embedding" or x.shape is None or x.shape.rank() != 2 or x.shape[0] != 1 or y.is_graph_output():
+        return False
+    others = [use.node.inputs[1 - use.idx] for use in y.uses() if use.node.op_type == "Add"]
+    return bool(others) and len(others) == len(tuple(y.uses())) and all(_has_batch(other) for other in others)
+
+
+def _has_batch(value: ir.Value | None) -> bool:
+    return value is not None and value.shape is not None and _batch(value.shape) == "leading"
 
 
 def _name(value: ir.Value) -> str:

@@ -18,7 +18,7 @@ from edgeadapt.errors import GraphError
 FILE = "sites.json"
 
 Layout: TypeAlias = Literal["out_in", "in_out"]
-Batch: TypeAlias = Literal["leading", "merged", "none"]
+Batch: TypeAlias = Literal["leading", "merged", "one", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,8 @@ class Call:
         y: Value that leaves.
         rank: Number of axes of `x`.
         batch: `leading`, the first axis of `x` is the batch; `merged`, the batch is the outer part of the first axis
-            (windows of an image); `none`, the call is the same for all rows (relative positions).
+            (windows of an image); `one`, the first axis is 1, and what comes of it is added to a batch (positions);
+            `none`, the call is the same for all rows (relative positions).
         product: Output of the node that reads the weight.
         biased: A bias is added to the product.
         total: The sum of `y` and a residual, where that is all that becomes of `y`.

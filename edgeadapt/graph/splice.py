@@ -12,6 +12,7 @@ import onnx_ir as ir
 from edgeadapt import methods
 from edgeadapt.adapter import Array
 from edgeadapt.errors import GraphError
+from edgeadapt.graph import attention
 from edgeadapt.graph.nodes import Nodes, Values
 from edgeadapt.graph.sites import Call, Wiring
 
@@ -47,6 +48,9 @@ def splice(model: ir.Model, values: Values, wiring: Wiring, method: str, params:
     After:    y -> Add(residual) -> LayerNormalization -> out -> method(x, y, params) -> readers     (where it replaces
               what the sublayer gives)
 
+    Before:   Attention(queries, keys, values, mask) -> y
+    After:    Attention(queries, Concat(method's, keys), Concat(method's, values), Concat(method's, mask)) -> y
+
     Args:
         model: Changed in place.
         values: The values of the base by name, as they were before anything was spliced.
@@ -68,7 +72,9 @@ def splice(model: ir.Model, values: Values, wiring: Wiring, method: str, params:
             ) from error
         point = replace(point, sublayer=sublayer)
         replaces = methods.replaces(method)
-        if replaces == "x":
+        if replaces == "keys":
+            _prepend(model.graph, _producer(values[call.product]), op, method, point, params)
+        elif replaces == "x":
             _enter(model.graph, values, op, call, method, point, params)
         else:
             old = sublayer.out if replaces == "out" and sublayer is not None else point.y
@@ -94,21 +100,36 @@ def _enter(
     point: methods.Point,
     params: Mapping[str, ir.Value],
 ) -> None:
-    """Puts a method that replaces `x` before the node by which a linear layer takes it.
+    """Puts a method that replaces `x` before the node by which a linear layer, or an embedding, takes it.
 
     The way leads back from the product, through what only changes the shape, to `x` or to what a method put there.
     """
     node = _producer(values[call.product])
-    while (entering := node.inputs[0]) is not None and entering is not point.x and ENTERS not in entering.meta:
+    position = 1 if point.site.kind == "embedding" else 0
+    while (entering := node.inputs[position]) is not None and entering is not point.x and ENTERS not in entering.meta:
         before = entering.producer()
         if before is None or before.op_type not in ("Reshape", "Transpose", "Squeeze", "Unsqueeze"):
             break
-        node = before
+        node, position = before, 0
     if entering is None:
         raise GraphError(f"{point.site.name} takes no input.")
     out = _apply(op, call, method, replace(point, x=entering), params)
     out.meta[ENTERS] = True
-    node.replace_input_with(0, out)
+    node.replace_input_with(position, out)
+    if call.batch == "one" and (shape := values[call.y].shape) is not None:
+        values[call.y].shape = ir.Shape([None, *list(shape)[1:]])  # rows may have ids of their own now
+    graph.insert_before(node, op.made)
+
+
+def _prepend(
+    graph: ir.Graph, node: ir.Node, op: Nodes, method: str, point: methods.Point, params: Mapping[str, ir.Value]
+) -> None:
+    """Puts the keys and values that a method gives before those of an attention."""
+    before = methods.get(method).graph(op, point, dict(params))
+    key, value, mask = attention.prepend(op, attention.reads(node), before)
+    node.resize_inputs(max(len(node.inputs), attention.MASK + 1))
+    for position, new in ((attention.KEY, key), (attention.VALUE, value), (attention.MASK, mask)):
+        node.replace_input_with(position, new)
     graph.insert_before(node, op.made)
 
 
@@ -156,7 +177,7 @@ def _apply(op: Nodes, call: Call, method: str, point: methods.Point, params: Map
     """
     compute, x, y = methods.get(method).graph, point.x, point.y
     plain = 2 if point.site.kind == "embedding" else 3
-    if call.batch == "leading" and call.rank == plain:
+    if call.batch in ("leading", "one") and call.rank == plain:
         plain_out: ir.Value = compute(op, point, dict(params))
         return plain_out
     rows = op.Shape(x if call.batch == "leading" else next(iter(params.values())), start=0, end=1)

@@ -15,6 +15,7 @@ import onnx_ir as ir
 from edgeadapt import methods
 from edgeadapt.adapter import Adapter, Array, Attachment, Site
 from edgeadapt.errors import CheckpointError
+from edgeadapt.graph import attention
 from edgeadapt.graph.nodes import Nodes
 from edgeadapt.graph.sites import Wiring, Wirings
 from edgeadapt.graph.splice import constants
@@ -34,12 +35,16 @@ def build(adapter: Adapter, wirings: Wirings) -> ir.Model:
     enters a module gives `in`, `(batch, n, in)`, in place of `x`. A method at the end of a sublayer may also take
     `residual`, `(batch, n, out)`, and the base's `norm.weight` and `norm.bias`, `(out,)`; one that replaces what the
     sublayer gives, `sublayer`, gives `sublayer_out`.
+
+    An attention has `queries`, `key` and `value`, `(batch, heads, n, head_dim)`, and `mask`, `(batch, 1, n, n)`: what a
+    query sees. A method that puts keys before its own gives `key_out`, `value_out` and `mask_out`.
     """
     graph = ir.Graph([], [], nodes=[], opset_imports={"": OPSET}, name="adapter")
     model = ir.Model(graph, ir_version=IR_VERSION, producer_name="edgeadapt")
     by_key = {(each.site, each.method): each for each in adapter.attachments}
     for name in dict.fromkeys(each.site for each in adapter.attachments):
-        _add_site(model, wirings.sites[name], [by_key[key] for key in in_order(by_key) if key[0] == name])
+        add = _add_attention if wirings.sites[name].site.kind == "attention" else _add_site
+        add(model, wirings.sites[name], [by_key[key] for key in in_order(by_key) if key[0] == name])
     model.metadata_props[ATTACHMENTS] = json.dumps(
         [[each.site, each.method, list(each.params)] for each in adapter.attachments]
     )
@@ -65,6 +70,35 @@ def _add_site(model: ir.Model, wiring: Wiring, attachments: Sequence[Attachment]
         model.graph.outputs.append(_output(now["y"], f"{name}/out", None if site.labelled else site.out_features))
     if now["out"] is not given["sublayer"]:
         model.graph.outputs.append(_output(now["out"], f"{name}/sublayer_out", site.out_features))
+
+
+def _add_attention(model: ir.Model, wiring: Wiring, attachments: Sequence[Attachment]) -> None:
+    site, name = wiring.site, wiring.site.name
+    given = {end: _attention_input(site, end) for end in ("x", "queries", "key", "value", "mask")}
+    key, value, mask = given["key"], given["value"], given["mask"]
+    for attachment in attachments:
+        op = Nodes(f"{name}/{attachment.method}")
+        params = constants(model, name, attachment.params)
+        before = methods.get(attachment.method).graph(op, methods.Point(site, given["x"], given["queries"]), params)
+        own = attention.Reads(given["queries"], key, value, mask, added=False)
+        key, value, mask = attention.prepend(op, own, before)
+        model.graph.extend(op.made)
+    model.graph.inputs.extend(value for value in given.values() if value.uses())
+    keys = ("batch", site.in_features, "m", site.out_features)
+    for end, out, shape in (("key", key, keys), ("value", value, keys), ("mask", mask, ("batch", 1, "n", "m"))):
+        out.name, out.type, out.shape = f"{name}/{end}_out", given[end].type, ir.Shape(shape)
+        model.graph.outputs.append(out)
+
+
+def _attention_input(site: Site, end: str) -> ir.Value:
+    heads = ("batch", site.in_features, "n", site.out_features)
+    width = site.in_features * site.out_features
+    shapes: dict[str, tuple[int | str, ...]] = {"x": ("batch", "n", width), "mask": ("batch", 1, "n", "n")}
+    return ir.Value(
+        name=f"{site.name}/{end}",
+        type=ir.TensorType(ir.DataType.BOOL if end == "mask" else ir.DataType.FLOAT),
+        shape=ir.Shape(shapes.get(end, heads)),
+    )
 
 
 def _finish(wiring: Wiring, given: Mapping[str, ir.Value]) -> Callable[[Any, ir.Value], ir.Value]:

@@ -7,8 +7,9 @@ A file has a form, a reader, or both. The *form* is what an adapter computes; no
     neutral(site)                         params with which graph() changes nothing, or None where there are none
     fold(site, weight, bias, params)      the weight and bias that compute the same without it; a method that is not
                                           linear has none, and is spliced in as constants instead
-    REPLACES                              what graph() gives: the site's output `y` (the default), its input `x`, or
-                                          what its sublayer gives, `out`
+    REPLACES                              what graph() gives: the site's output `y` (the default), its input `x`, what
+                                          its sublayer gives, `out`, or `keys`: keys and values to put before those of
+                                          an attention, and which of them are there
 
 A method whose graph has variants (block sizes, activations) has `variant(options)` in place of these: it returns the
 form of `<method>-<options>`, whose params have names of their own.
@@ -20,6 +21,7 @@ is a LoRA whose halves are shared) share a form:
                                           architectures are in small letters), and the options it takes into account
     split(name)                           module and tensor of a name, or None where it isn't this method's
     read(config, module, tensors)         params by form
+    spread(config, shared, ...)           what read() takes for each module, where the checkpoint has one tensor for all
 
 All arrays a graph sees are three-dimensional, whatever the module's own rank: `x` `(batch, n, in)` (token ids
 `(batch, n)` at an embedding), `y` `(batch, n, out)`. Params have a leading axis `rows`, 1 or the batch size. No two
@@ -30,7 +32,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
@@ -40,7 +42,7 @@ from edgeadapt.errors import UnsupportedError, listed, nearest
 
 Shape: TypeAlias = tuple[int | str, ...]
 Value: TypeAlias = Any  # a value of the graph library; methods hand it on without looking inside
-Replaces: TypeAlias = Literal["x", "y", "out"]
+Replaces: TypeAlias = Literal["x", "y", "out", "keys"]
 
 
 class Op(Protocol):
@@ -120,7 +122,7 @@ class Module:
     Attributes:
         name: Its path in the checkpoint.
         site: The site it is in this base.
-        base: Gives its weight `(in, out)` (a layer norm's `(out,)`) and bias `(out,)` or None, as the base has them.
+        base: Gives its weight `(in, out)` (a norm's `(out,)`) and bias `(out,)` or None, as the base has them.
         shared: Tensors of the checkpoint that belong to no module, by name.
     """
 
@@ -152,6 +154,22 @@ class Reader(Protocol):
         Raises:
             BindingError: Tensors are missing, spare, or of shapes that don't go together; all of it at once.
             UnsupportedError: The configuration asks for something that can't be done exactly.
+        """
+        ...
+
+
+@runtime_checkable
+class Spreader(Protocol):
+    """A reader of checkpoints that store tensors for many modules as one."""
+
+    def spread(
+        self, config: Mapping[str, Any], shared: Mapping[str, Array], model_type: str, sites: Sequence[Site]
+    ) -> dict[str, dict[str, Array]]:
+        """Returns what each module has of the tensors that belong to none, by site.
+
+        Raises:
+            BindingError: Tensors are missing, spare, or of other shapes.
+            UnsupportedError: The configuration or the base ask for something that can't be done exactly.
         """
         ...
 

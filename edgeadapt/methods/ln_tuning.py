@@ -1,4 +1,4 @@
-"""LN tuning: layer norms trained whole, `y' = normalised(x) * weight + bias`.
+"""LN tuning: layer norms and RMS norms trained whole, `y' = normalised(x) * weight + bias`.
 
 Source: Zhao et al., arXiv 2312.11420; `peft.tuners.ln_tuning.layer.LNTuningLayer`. A checkpoint holds the weights of
 whole modules and nothing else, which is the form `modules_to_save`.

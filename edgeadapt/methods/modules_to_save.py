@@ -8,33 +8,34 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgeadapt.adapter import Array, Params, Site
+from edgeadapt.adapter import NORMS, UNBIASED, Array, Params, Site
 from edgeadapt.methods import Op, Point, Shape, Value
+from edgeadapt.methods._tables import look_up
 
 
 def shapes(site: Site) -> dict[str, Shape]:
     """Returns `weight` `(rows, in, out)` and `bias` `(rows, 1, out)`.
 
-    An embedding has its table `(rows, vocabulary, out)` alone; a layer norm a `weight` `(rows, 1, out)`.
+    An embedding has its table `(rows, vocabulary, out)` alone; a norm has a `weight` `(rows, 1, out)`, and an RMS norm
+    nothing else.
     """
-    if site.kind == "embedding":
-        return {"weight": (site.rows, site.in_features, site.out)}
     bias: Shape = (site.rows, 1, site.out)
-    return {"weight": bias if site.kind == "layer_norm" else (site.rows, site.in_features, site.out), "bias": bias}
+    weight = bias if site.kind in NORMS else (site.rows, site.in_features, site.out)
+    return {"weight": weight} if site.kind in UNBIASED else {"weight": weight, "bias": bias}
 
 
 def graph(op: Op, at: Point, params: dict[str, Value]) -> Value:
     """Returns the module's output with the adapter's weights; the base's `y` is left unused.
 
-    A table for each row is looked up flat: row i's ids are moved on by `i * vocabulary`.
+    An RMS norm is written out, because graphs before opset 23 have no operator for it.
     """
     site, x, weight = at.site, at.x, params["weight"]
     if site.kind == "embedding":
-        one, zero = op.constant(np.array(1, np.int64)), op.constant(np.array(0, np.int64))
-        count = op.Squeeze(op.Shape(weight, start=0, end=1))
-        first = op.Mul(op.Range(zero, count, one), op.constant(np.array(site.in_features, np.int64)))
-        flat = op.Reshape(weight, op.constant(np.array([-1, site.out_features], np.int64)))
-        return op.Gather(flat, op.Add(x, op.Unsqueeze(first, op.constant(np.array([1], np.int64)))))
+        return look_up(op, site, x, weight)
+    if site.kind == "rms_norm":
+        mean = op.ReduceMean(op.Mul(x, x), op.constant(np.array([-1], np.int64)), keepdims=1)
+        length = op.Sqrt(op.Add(mean, op.constant(np.array(site.epsilon, np.float32))))
+        return op.Mul(op.Div(x, length), weight)
     if site.kind == "layer_norm":
         plain = op.constant(np.ones(site.out_features, np.float32))
         product = op.Mul(op.LayerNormalization(x, plain, axis=-1, epsilon=site.epsilon), weight)
@@ -53,4 +54,4 @@ def fold(site: Site, weight: Array, bias: Array | None, params: Params) -> tuple
     new = params["bias"][0, 0] if "bias" in params else None
     if bias is None and new is not None and not new.any():
         new = None  # the base's module has no bias, and a missing one was read as zeros
-    return (own[0] if site.kind == "layer_norm" else own), new
+    return (own[0] if site.kind in NORMS else own), new

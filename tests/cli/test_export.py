@@ -17,7 +17,7 @@ def test_arguments_become_a_bundle(
     output = tmp_path / "bundle"
     result = invoke(
         "export", tiny_base, *(f"--adapter={name}={folder}" for name, folder in tiny_adapters.items()),
-        "--labels", "spam=ham, spam", "--problem-type", "intents=multi_label_classification",
+        "--labels", "spam=ham, spam", "--problem-type", "intents=multi_label_classification", "--as-lora", "spam=4",
         "--task", "text-classification", "-o", output,
     )  # fmt: skip
     assert f"wrote {output}\n" in result.stdout
@@ -28,6 +28,10 @@ def test_arguments_become_a_bundle(
     assert adapter_names(output) == ["intents", "none", "spam"]
     assert read_adapter(output / "adapters" / "spam").labels == ("ham", "spam")
     assert read_adapter(output / "adapters" / "spam").problem_type is None
+    stands_in = read_adapter(output / "adapters" / "spam").source["as_lora"]
+    assert stands_in["rank"] == 4
+    assert f"note: spam: LoRAs of rank 4 keep {stands_in['kept']:.2%} of its change" in result.stdout
+    assert "as_lora" not in read_adapter(output / "adapters" / "intents").source
     assert read_adapter(output / "adapters" / "intents").labels == tuple(f"LABEL_{index}" for index in range(5))
     assert read_adapter(output / "adapters" / "intents").problem_type == "multi_label_classification"
 
@@ -57,6 +61,9 @@ def test_a_recipe_becomes_a_bundle(
         (["base", "-o", "out", "--adapter", "=x", "--adapter", "y="], "'=x' is not NAME=DIR; 'y=' is not NAME=DIR"),
         (["base", "-o", "out", "--adapter", "a=x", "--adapter", "a=y"], "'a' is given twice"),
         (["base", "-o", "out", "--adapter", "a=x", "--labels", "b=c,d"], "--labels for b"),
+        (["base", "-o", "out", "--as-lora", "b=8"], "--as-lora for b, and no --adapter of that name"),
+        (["base", "-o", "out", "--as-lora", "0", "--as-lora", "=3"], "'0' is not [NAME=]RANK; '=3' is not [NAME=]RANK"),
+        (["base", "-o", "out", "--as-lora", "8", "--as-lora", "9"], "a rank for all is given twice"),
         (["base", "-o", "out", "--problem-type", "b=c"], "--problem-type for b, and no --adapter of that name"),
         (["base", "-o", "out", "--problem-type", "b"], "'b' is not NAME=TYPE"),
         (["base", "-o", "out", "--max-abs", "0"], "--max-abs"),

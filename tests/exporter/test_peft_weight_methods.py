@@ -16,6 +16,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 import edgeadapt
+from edgeadapt.exporter import base as bases
 from edgeadapt.exporter.adding import add
 from edgeadapt.exporter.merging import merge
 from edgeadapt.exporter.pipeline import export
@@ -265,6 +266,44 @@ def test_trained_tokens_blend_and_rotations_refuse_to(tmp_path: Path) -> None:
     assert np.abs(alone - base).max() > LEAST_EFFECT
     with pytest.raises(edgeadapt.EdgeAdaptError, match="oft-4 is no sum beside the base"):
         session.run(inputs, adapter={"a": 0.5, "turned": 0.5})
+
+
+@pytest.mark.filterwarnings("ignore:Unsupported layer type")
+@pytest.mark.parametrize("family", ["bert", "llama"])
+def test_tuned_norms_of_every_kind_say_what_peft_says(family: str, tmp_path: Path) -> None:
+    """Layer norms, or RMS norms; trained alone, or whole beside a LoRA."""
+    folder = tiny.base(tmp_path / "base", family)
+    norm = {"bert": "output.LayerNorm", "llama": "norm"}[family]
+    configs = {
+        "tuned": peft.LNTuningConfig(target_modules=[norm, "post_attention_layernorm"]),
+        "saved": peft.LoraConfig(target_modules=BASES[family]["attention"], modules_to_save=[norm]),
+        "plain": peft.LoraConfig(target_modules=BASES[family]["attention"]),
+    }
+    adapters = {
+        name: tiny.peft_adapter(folder, tmp_path / name, config, "feature-extraction", seed=seed)
+        for seed, (name, config) in enumerate(configs.items())
+    }
+
+    result = export(folder, adapters, tmp_path / "bundle", task="feature-extraction")
+
+    assert [report.name for report in result.reports] == ["none", *configs, "mixed rows"]
+    for report in result.reports:
+        assert report.max_abs_error <= MAX_ERROR, report
+        assert report.name == "none" or report.effect >= LEAST_EFFECT, report
+    (folded,) = merge(result.path, ["tuned"], tmp_path / "tuned.onnx", mode="fold")
+    assert folded.max_abs_error <= MAX_ERROR
+
+
+def test_a_norm_that_adds_one_to_its_weight_is_no_rms_norm() -> None:
+    """Gemma's; the exporter would store 1 + weight, which no checkpoint has."""
+    from transformers.models.gemma.modeling_gemma import GemmaRMSNorm
+    from transformers.models.llama.modeling_llama import LlamaRMSNorm
+
+    model = torch.nn.ModuleDict({"plain": LlamaRMSNorm(8, 1e-6), "plus": GemmaRMSNorm(8, 1e-6)})
+    base = bases.Base("here", "feature-extraction", model, frozenset())  # type: ignore[arg-type]
+
+    found = [(site.name, site.kind, site.epsilon) for site, _ in bases.modules(base)]
+    assert found == [("plain", "rms_norm", 1e-6)]
 
 
 REFUSALS: dict[str, tuple[str, dict[str, Any], str]] = {

@@ -11,13 +11,13 @@ import onnxruntime
 import pytest
 
 from edgeadapt import methods
-from edgeadapt.adapter import Array, Kind, Site
+from edgeadapt.adapter import NORMS, UNBIASED, Array, Kind, Site
 from edgeadapt.bundle import Slot
 from edgeadapt.graph.nodes import Nodes
 from edgeadapt.runtime.blend import alone, rule
 
 IN, OUT, RANK, BATCH, LENGTH = 12, 8, 3, 4, 5
-KINDS: tuple[Kind, ...] = ("linear", "embedding", "layer_norm")
+KINDS: tuple[Kind, ...] = ("linear", "embedding", "layer_norm", "rms_norm")
 VARIANTS = {
     "oft": ["oft-3", "oft-12"],
     "bottleneck": [
@@ -35,14 +35,16 @@ VARIANTS = {
 
 
 def site_of(kind: Kind) -> Site:
-    width = OUT if kind == "layer_norm" else IN
-    epsilon = 1e-5 if kind == "layer_norm" else 0.0
+    width = OUT if kind in NORMS else IN
+    epsilon = 1e-5 if kind in NORMS else 0.0
     return Site("site", kind, width, OUT, epsilon=epsilon, sublayer=kind == "linear")
 
 
+APART = ("gated_prefix", "position_shift", "prefix")  # in test_prefix_laws.py: what they change is no x or y of floats
 POINTS = [
     (name, kind)
     for method in methods.forms()
+    if method not in APART
     for name in VARIANTS.get(method, [method])
     for kind in KINDS
     if methods.get(name).shapes(site_of(kind))
@@ -77,9 +79,9 @@ def base_of(kind: Kind) -> tuple[Array, Array, Array]:
     if kind == "embedding":
         x = generator.integers(0, IN, (BATCH, LENGTH))
     else:
-        x = generator.normal(size=(BATCH, LENGTH, OUT if kind == "layer_norm" else IN)).astype(np.float32)
-    weight = generator.normal(size=OUT if kind == "layer_norm" else (IN, OUT)).astype(np.float32)
-    bias = np.zeros(OUT, np.float32) if kind == "embedding" else generator.normal(size=OUT).astype(np.float32)
+        x = generator.normal(size=(BATCH, LENGTH, OUT if kind in NORMS else IN)).astype(np.float32)
+    weight = generator.normal(size=OUT if kind in NORMS else (IN, OUT)).astype(np.float32)
+    bias = np.zeros(OUT, np.float32) if kind in UNBIASED else generator.normal(size=OUT).astype(np.float32)
     return x, weight, bias
 
 
@@ -95,6 +97,9 @@ def module(kind: Kind, x: Array, weight: Array, bias: Array | None) -> Array:
         return (looked_up if b is None else looked_up + b).numpy()
     if kind == "layer_norm":
         return functional.layer_norm(torch.from_numpy(x).double(), (OUT,), w, b, 1e-5).numpy()
+    if kind == "rms_norm":
+        normed = functional.rms_norm(torch.from_numpy(x).double(), (OUT,), w, 1e-5)
+        return (normed if b is None else normed + b).numpy()
     return functional.linear(torch.from_numpy(x).double(), w.T, b).numpy()
 
 
@@ -134,7 +139,7 @@ def switched(method: str, site: Site, x: Array, y: Array, params: Mapping[str, A
 def answer(method: str, kind: Kind, params: Mapping[str, Array], base: tuple[Array, Array, Array]) -> Array:
     """Returns what the module answers with the method, `(batch, n, out)`."""
     x, weight, bias = base
-    site, own = site_of(kind), None if kind == "embedding" else bias
+    site, own = site_of(kind), None if kind in UNBIASED else bias
     y = module(kind, x, weight, own).astype(np.float32)
     given = switched(method, site, x, y, params)
     return module(kind, given, weight, own).astype(np.float32) if methods.replaces(method) == "x" else given
@@ -143,7 +148,7 @@ def answer(method: str, kind: Kind, params: Mapping[str, Array], base: tuple[Arr
 def plain_of(method: str, kind: Kind, base: tuple[Array, Array, Array]) -> Array:
     """Returns the base's answer where the method gives its own, in fp32."""
     x, weight, bias = base
-    y = module(kind, x, weight, None if kind == "embedding" else bias).astype(np.float32)
+    y = module(kind, x, weight, None if kind in UNBIASED else bias).astype(np.float32)
     return switched("", site_of(kind), x, y, {}) if methods.replaces(method) == "out" else y
 
 
@@ -172,7 +177,7 @@ def test_folded_equals_switched_and_both_move_the_output(method: str, kind: Kind
     x, weight, bias = base_of(kind)
     y = module(kind, x, weight, bias)
 
-    new_weight, new_bias = foldable(method).fold(site, weight, None if kind == "embedding" else bias, params)
+    new_weight, new_bias = foldable(method).fold(site, weight, None if kind in UNBIASED else bias, params)
     folded = module(kind, x, new_weight, new_bias)
     live = answer(method, kind, params, (x, weight, bias))
 

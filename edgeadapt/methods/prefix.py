@@ -1,0 +1,165 @@
+"""Prefix tuning: trained keys and values before each attention's own.
+
+`y = softmax(q [P_k; k]^T / sqrt(d)) [P_v; v]`. Source: Li and Liang, arXiv 2101.00190; `peft.PeftModel.get_prompt` and
+`peft.peft_model.PeftModelForSequenceClassification._prefix_tuning_forward`, whose prefixes are a cache of earlier
+tokens: the positions of a sequence go on after it (`position_shift`).
+
+PEFT stores all layers' keys and values as one tensor, `(length, layers * 2 * heads * head_dim)`, with its MLP, if it
+has one, already applied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from edgeadapt.adapter import Array, Params, Site
+from edgeadapt.errors import BindingError, UnsupportedError, listed
+from edgeadapt.methods import Module, Op, Point, Replaces, Shape, Value
+
+TITLE = "a prefix"
+TYPE = "PREFIX_TUNING"
+FIELDS = frozenset({
+    "encoder_hidden_size", "init_weights", "num_attention_heads", "num_layers", "num_transformer_submodules",
+    "num_virtual_tokens", "prefix_projection", "token_dim",
+})  # fmt: skip
+REPLACES: Replaces = "keys"
+TENSOR = "prompt_embeddings"
+
+POSITIONS: Mapping[str, str] = {
+    "bert": "embeddings.position_embeddings",
+    "camembert": "embeddings.position_embeddings",
+    "electra": "embeddings.position_embeddings",
+    "gpt2": "wpe",
+    "roberta": "embeddings.position_embeddings",
+    "xlm-roberta": "embeddings.position_embeddings",
+}
+"""The architectures whose prefixes PEFT hands on and edgeadapt can do exactly, and their embedding of positions."""
+
+TASKS = ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS", "FEATURE_EXTRACTION")
+"""PEFT's task types whose model hands the prefix on as it is. Without one PEFT leaves it out."""
+
+
+def shapes(site: Site) -> dict[str, Shape]:
+    """Returns keys and values `(rows, heads, rank, head_dim)`, and which are there, `(rows, 1, 1, rank)`.
+
+    A rank is a virtual token; the mask is 1 where there is one, and 0 in the padding of a row with a shorter prefix.
+    """
+    if site.kind != "attention":
+        return {}
+    kept: Shape = (site.rows, site.in_features, "rank", site.out_features)
+    return {"prefix_key": kept, "prefix_value": kept, "prefix_mask": (site.rows, 1, 1, "rank")}
+
+
+def graph(op: Op, at: Point, params: dict[str, Value]) -> Value:
+    """Returns the keys, the values and the mask that come before the attention's own."""
+    return tuple(params.values())
+
+
+def neutral(site: Site) -> Params:
+    """Returns one virtual token that isn't there."""
+    return {
+        param: np.zeros([1 if isinstance(dim, str) else dim for dim in shape], np.float32)
+        for param, shape in shapes(site).items()
+    }
+
+
+def split(name: str) -> tuple[str, str] | None:
+    """Returns the one tensor of a checkpoint, which belongs to no module."""
+    return ("", name) if name == TENSOR else None
+
+
+def spread(
+    config: Mapping[str, Any], shared: Mapping[str, Array], model_type: str, sites: Sequence[Site]
+) -> dict[str, dict[str, Array]]:
+    """Returns the keys and values of every attention, and how far the positions move.
+
+    Args:
+        config: PEFT's `PrefixTuningConfig` as its `adapter_config.json` has it.
+        shared: `prompt_embeddings`.
+        model_type: The base's architecture.
+        sites: The base's sites in the order of its layers.
+
+    Raises:
+        BindingError: There is no such tensor, or it has another shape.
+        UnsupportedError: PEFT doesn't hand prefixes on in this base, or not so that they can be done exactly.
+    """
+    _check(config, model_type)
+    layers = attentions(sites)
+    if TENSOR not in shared:
+        raise BindingError(f"{TENSOR}: missing; it holds the keys and values of all layers")
+    tensor, heads, head_dim = shared[TENSOR], layers[0].in_features, layers[0].out_features
+    expected = (config.get("num_virtual_tokens"), 2 * sum(each.in_features * each.out_features for each in layers))
+    if tensor.shape != expected or len({(each.in_features, each.out_features) for each in layers}) > 1:
+        raise BindingError(
+            f"{TENSOR}: got {tensor.shape}, expected {expected}: keys and values of {len(layers)} layers, {heads} "
+            f"heads of {head_dim}"
+        )
+    found = {
+        site.name: {"prefix_key": key, "prefix_value": value}
+        for site, (key, value) in zip(layers, parted(tensor, len(layers), heads, head_dim), strict=True)
+    }
+    suffix = POSITIONS[model_type]
+    for site in sites:
+        if site.kind == "embedding" and (site.name == suffix or site.name.endswith(f".{suffix}")):
+            found[site.name] = {"position_shift": np.full((1, 1), tensor.shape[0], np.float32)}
+    return found
+
+
+def _check(config: Mapping[str, Any], model_type: str) -> None:
+    problems = []
+    if model_type not in POSITIONS:
+        problems.append(
+            f"PEFT's prefixes move the positions of {model_type}, or it can't use them: supported are "
+            f"{listed(sorted(POSITIONS))}; train a LoRA"
+        )
+    if config.get("task_type") not in TASKS:
+        problems.append(
+            f"task_type = {config.get('task_type')!r}: PEFT uses prefixes as they are only for {listed(list(TASKS))}"
+        )
+    if config.get("num_transformer_submodules") not in (None, 1):
+        problems.append("num_transformer_submodules: encoder-decoders are not supported")
+    if problems:
+        raise UnsupportedError("\n".join(f"{TITLE}: {problem}" for problem in problems))
+
+
+def attentions(sites: Sequence[Site]) -> list[Site]:
+    """Returns the attentions among sites.
+
+    Raises:
+        UnsupportedError: There are none.
+    """
+    found = [site for site in sites if site.kind == "attention"]
+    if not found:
+        raise UnsupportedError(
+            f"{TITLE}: no attention of this base is one operator, before whose keys others can be put; export it at "
+            "opset 23, if its architecture has PyTorch's scaled_dot_product_attention"
+        )
+    return found
+
+
+def parted(flat: Array, layers: int, heads: int, head_dim: int) -> list[tuple[Array, Array]]:
+    """Returns each layer's keys and values `(1, heads, length, head_dim)` of `(length, layers * 2 * heads * head_dim)`.
+
+    Source: `peft.PeftModel.get_prompt`, `adapters.methods.prefix_tuning.FlatPrefixTuning.forward`.
+    """
+    parts = flat.reshape(-1, layers, 2, 1, heads, head_dim).transpose(1, 2, 3, 4, 0, 5)
+    return [(key, value) for key, value in parts]
+
+
+def read(config: Mapping[str, Any], module: Module, tensors: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
+    """Returns the params of what `spread` gave a module: a prefix at an attention, a shift at positions."""
+    if "position_shift" in tensors:
+        return {"position_shift": dict(tensors)}
+    return {"prefix": with_mask(tensors["prefix_key"], tensors["prefix_value"])}
+
+
+def with_mask(key: Array, value: Array) -> dict[str, Array]:
+    """Returns the params of a prefix that is there in whole."""
+    return {
+        "prefix_key": np.ascontiguousarray(key, np.float32),
+        "prefix_value": np.ascontiguousarray(value, np.float32),
+        "prefix_mask": np.ones((1, 1, 1, key.shape[2]), np.float32),
+    }
