@@ -31,6 +31,7 @@ class Site:
         rowwise: Every call of the module has a batch axis, so each row of a batch may have params of its own.
         epsilon: The constant inside a normalisation's square root; 0 for the other kinds.
         sublayer: Every call of the module ends a sublayer: what leaves it is added to a residual.
+        filler: At the embedding of the graph's tokens, the id to put where there is none; None at all other modules.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Site:
     rowwise: bool = True
     epsilon: float = 0.0
     sublayer: bool = False
+    filler: int | None = None
 
     @property
     def rows(self) -> int | str:
@@ -55,11 +57,19 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """The params of one method at one site, each with its leading axis of length 1."""
+    """The params of one method at one site, each with its leading axis of length 1.
+
+    Attributes:
+        site: The site.
+        method: The method's name.
+        params: Its params.
+        body: What the method computes, as a function of the graph library, where its name doesn't say it.
+    """
 
     site: str
     method: str
     params: Params
+    body: Any = None
 
     def named(self) -> dict[str, Array]:
         """Returns the params under their slots' names, `<site>.<param>`."""

@@ -21,7 +21,7 @@ from edgeadapt.exporter.progress import Progress, silent
 from edgeadapt.graph import sites, subgraph
 from edgeadapt.graph.fold import base_weights, fold
 from edgeadapt.graph.sites import Wirings
-from edgeadapt.graph.switch import HEAD, in_order, points
+from edgeadapt.graph.switch import HEAD, bodies, bodies_in, in_order, points
 from edgeadapt.parity import ParityReport, Tolerance
 from edgeadapt.runtime.verify import padding, read_parity
 
@@ -88,7 +88,8 @@ def add(
         try:
             if new is not manifest:
                 pairs = in_order((slot.site, slot.method) for slot in new.slots)
-                assemble.write_switch(folder, wirings, pairs, model.name)
+                functions = {**bodies_in(ir.load(folder / manifest.model.file)), **bodies([adapter])}
+                assemble.write_switch(folder, wirings, pairs, model.name, functions)
             if record is not None and record.parity is not None:
                 case, reference = read_parity(source, record), record.parity.reference
                 report = _replay(model, new, name, adapter, case, record.parity.effect, neutrals, tolerance)

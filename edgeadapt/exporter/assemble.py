@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import onnx_ir as ir
@@ -16,7 +17,7 @@ from edgeadapt.bundle import AdapterRecord, Manifest, ModelRecord, Neutral, Pari
 from edgeadapt.graph import subgraph
 from edgeadapt.graph.fold import base_weights
 from edgeadapt.graph.sites import Wirings
-from edgeadapt.graph.switch import HEAD, switch
+from edgeadapt.graph.switch import HEAD, Bodies, switch
 
 BASE = "base.onnx"
 MODEL = "model.onnx"
@@ -32,10 +33,16 @@ def write_base(folder: Path, model: ir.Model, wirings: Wirings) -> None:
     wirings.write(folder)
 
 
-def write_switch(folder: Path, wirings: Wirings, pairs: Iterable[tuple[str, str]], target: str = MODEL) -> None:
+def write_switch(
+    folder: Path,
+    wirings: Wirings,
+    pairs: Iterable[tuple[str, str]],
+    target: str = MODEL,
+    functions: Bodies = MappingProxyType({}),
+) -> None:
     """Writes the switchable model from the base alone; both read the same file of weights."""
     model = ir.load(folder / BASE)
-    switch(model, wirings, pairs)
+    switch(model, wirings, pairs, functions)
     ir.save(model, folder / target)
 
 

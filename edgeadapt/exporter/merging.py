@@ -22,7 +22,7 @@ from edgeadapt.exporter.progress import Progress, silent
 from edgeadapt.graph import sites
 from edgeadapt.graph.fold import fold
 from edgeadapt.graph.sites import Wirings
-from edgeadapt.graph.switch import points, switch
+from edgeadapt.graph.switch import bodies, points, switch
 from edgeadapt.parity import ParityReport, Tolerance
 from edgeadapt.runtime import load
 from edgeadapt.runtime.verify import padding, read_parity
@@ -70,7 +70,7 @@ def merge(
     if mode == "fold":
         fold(model, wirings, list(read.items()))
     else:
-        switch(model, wirings, points(read.values()))
+        switch(model, wirings, points(read.values()), bodies(read.values()))
     progress("comparing")
     with bare.scratch(folder, model, "merge") as path:
         reports = _reports(folder, manifest, wirings, read, path, mode, tolerance)

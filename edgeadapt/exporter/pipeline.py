@@ -18,13 +18,14 @@ from edgeadapt.exporter import checkpoint as checkpoints
 from edgeadapt.exporter.checkpoint import Checkpoint
 from edgeadapt.exporter.progress import Progress, silent
 from edgeadapt.graph.fold import base_weights
-from edgeadapt.graph.switch import points
+from edgeadapt.graph.switch import bodies, points
 from edgeadapt.parity import ParityReport, Tolerance
 from edgeadapt.runtime import load
 
 if TYPE_CHECKING:
     from edgeadapt.exporter.base import Base
     from edgeadapt.exporter.cases import Case
+    from edgeadapt.exporter.modules import Modules
     from edgeadapt.exporter.trace import Trace
 
 TASK_TYPES = {
@@ -71,7 +72,7 @@ class Exported:
 
 def export(
     base: str | Path,
-    adapters: Mapping[str, str | Path | AdapterSource],
+    adapters: Mapping[str, str | Path | AdapterSource | Modules],
     output: str | Path,
     *,
     task: str | None = None,
@@ -85,7 +86,9 @@ def export(
 
     Args:
         base: Folder or hub id of a transformers model.
-        adapters: Folder of every adapter by the name it gets, or an `AdapterSource`.
+        adapters: Folder of every adapter by the name it gets, or an `AdapterSource`; or modules of one's own, a
+            mapping of site to `torch.nn.Module`. Such a module is called with what leaves the site, `(batch, n, out)`,
+            or, if it takes two values, with what enters and what leaves it, and returns what takes its place.
         output: The bundle's folder; it must not exist.
         task: One of `edgeadapt.tasks.names()`; taken from the adapters, then from the base, where it isn't given.
         opset: ONNX opset to write; the newest that ONNX Runtime loads where it isn't given.
@@ -102,18 +105,25 @@ def export(
         >>> [report.name for report in exported.reports]  # doctest: +SKIP
         ['none', 'spam']
     """
-    sources = _sources(adapters)
+    own = {name: each for name, each in adapters.items() if isinstance(each, Mapping)}
+    sources = _sources({name: each for name, each in adapters.items() if not isinstance(each, Mapping)}, list(adapters))
     with bundle.new_folder(Path(output)) as folder:
         progress("reading adapters")
         read = _read(sources, allow_pickle=allow_pickle)
-        exported = _export(str(base), sources, read, folder, task, opset, tolerance, allow_no_effect, progress)
+        if own:
+            from edgeadapt.exporter import modules
+
+            for name, each in own.items():
+                modules.check(name, each)
+        exported = _export(str(base), sources, own, read, folder, task, opset, tolerance, allow_no_effect, progress)
     return Exported(Path(output), *exported)
 
 
-def _sources(adapters: Mapping[str, str | Path | AdapterSource]) -> dict[str, AdapterSource]:
+def _sources(adapters: Mapping[str, str | Path | AdapterSource], names: Sequence[str]) -> dict[str, AdapterSource]:
+    """Returns the sources of adapters in folders; all `names`, those of other adapters too, must do as folders."""
     problems = []
     spelled: dict[str, str] = {}
-    for name in adapters:
+    for name in names:
         first = spelled.setdefault(name.lower(), name)
         if first != name:
             problems.append(f"{name!r} differs from {first!r} only in case.")
@@ -164,6 +174,7 @@ def _raise_all(errors: Sequence[EdgeAdaptError]) -> None:
 def _export(
     source: str,
     sources: Mapping[str, AdapterSource],
+    own: Mapping[str, Modules],
     checkpoint_of: Mapping[str, Checkpoint],
     folder: Path,
     task: str | None,
@@ -173,7 +184,7 @@ def _export(
     progress: Progress,
 ) -> tuple[tuple[ParityReport, ...], tuple[str, ...]]:
     from edgeadapt.exporter import base as bases
-    from edgeadapt.exporter import cases, gate, live, reference, trace
+    from edgeadapt.exporter import cases, gate, live, modules, reference, trace
 
     progress("loading the base")
     name = _task(task, checkpoint_of, source)
@@ -187,7 +198,7 @@ def _export(
         assemble.write_base(folder, traced.model, traced.wirings)
         progress("converting adapters")
         weights = base_weights(ir.load(folder / assemble.BASE))
-        bound = _bind(sources, checkpoint_of, opened, traced, weights)
+        bound = _bind(sources, own, checkpoint_of, opened, traced, weights, case)
         progress("running PyTorch for reference")
         plain, probes = reference.base_outputs(opened, traced.wirings, case.inputs, list(outputs))
         lives = {
@@ -203,11 +214,14 @@ def _export(
                 list(outputs),
             )
             for each, adapter in bound.items()
+            if each not in own
         }
+        for each, given in own.items():
+            lives[each] = live.Live(bound[each], modules.outputs(given, opened, case.inputs, list(outputs)), ())
         progress("writing the bundle")
         adapters = {each: found.adapter for each, found in lives.items()}
         pairs = points(adapters.values())
-        assemble.write_switch(folder, traced.wirings, pairs)
+        assemble.write_switch(folder, traced.wirings, pairs, functions=bodies(adapters.values()))
         fingerprint = bases.fingerprint(opened)
         manifest = _manifest(opened, traced, case, folder, pairs, fingerprint, preprocessor)
         homes = folder / bundle.ADAPTERS
@@ -255,13 +269,15 @@ def _task(task: str | None, checkpoint_of: Mapping[str, Checkpoint], source: str
 
 def _bind(
     sources: Mapping[str, AdapterSource],
+    own: Mapping[str, Modules],
     checkpoint_of: Mapping[str, Checkpoint],
     opened: Base,
     traced: Trace,
     weights: binding.BaseWeight,
+    case: Case,
 ) -> dict[str, Adapter]:
     """Returns all adapters bound to the base, or all that doesn't fit."""
-    from edgeadapt.exporter import merged
+    from edgeadapt.exporter import merged, modules
 
     found, errors = {}, []
     for name, checkpoint in checkpoint_of.items():
@@ -271,6 +287,11 @@ def _bind(
                 found[name] = binding.bind(checkpoint, traced.wirings, weights, said)
             else:
                 found[name] = merged.bind(opened, traced.wirings, checkpoint, said)
+        except EdgeAdaptError as error:
+            errors.append(error)
+    for name, given in own.items():
+        try:
+            found[name] = modules.bind(name, given, opened, traced.wirings, case.inputs, traced.opset)
         except EdgeAdaptError as error:
             errors.append(error)
     _raise_all(errors)

@@ -21,7 +21,7 @@ from edgeadapt.adapter import Array
 from edgeadapt.errors import GraphError, UnsupportedError, listed
 from edgeadapt.exporter import base as bases
 from edgeadapt.exporter.base import Base
-from edgeadapt.graph import attention
+from edgeadapt.graph import attention, prompt
 from edgeadapt.graph.locate import SCOPES, locate
 from edgeadapt.graph.sites import Wiring, Wirings
 from edgeadapt.graph.switch import open_heads
@@ -134,13 +134,13 @@ def _export(
                 verbose=False,
             )
     except Exception as error:
-        raise UnsupportedError(f"the exporter fails: {_reason(error)}") from error
+        raise UnsupportedError(f"the exporter fails: {reason(error)}") from error
     if program is None:
         raise UnsupportedError("the exporter gave no graph")
     return program.model
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """Returns the first line that says something of the innermost error."""
     while error.__cause__ is not None:
         error = error.__cause__
@@ -182,7 +182,7 @@ def _try(model: ir.Model, inputs: Mapping[str, Array]) -> None:
             session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
             session.run(None, dict(inputs))
         except Exception as error:
-            raise UnsupportedError(f"ONNX Runtime rejects the graph: {_reason(error)}") from error
+            raise UnsupportedError(f"ONNX Runtime rejects the graph: {reason(error)}") from error
 
 
 def _wirings(base: Base, model: ir.Model, inputs: Mapping[str, Array], outputs: Mapping[str, Sequence[str]]) -> Wirings:
@@ -204,6 +204,7 @@ def _wirings(base: Base, model: ir.Model, inputs: Mapping[str, Array], outputs: 
                 labelled=any(call.y in labelled for call in found),
                 rowwise=all(call.batch != "none" for call in found),
                 sublayer=bool(found) and all(call.total is not None for call in found),
+                filler=prompt.filler(model, site, found),
             ),
             open=bool(found) and bool(own & base.invented),
             layout=layout,

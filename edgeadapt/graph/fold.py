@@ -109,11 +109,11 @@ def base_weights(model: ir.Model) -> Callable[[Wiring], tuple[Array, Array | Non
 
 def _fix(model: ir.Model, values: Values, wiring: Wiring, attachment: Attachment) -> None:
     """Splices a method in with its params as initializers."""
-    params = {
-        f"{param}.fixed{_number(model, wiring, f'{param}.fixed')}": each for param, each in attachment.params.items()
-    }
-    fixed = constants(model, wiring.site.name, params)
-    splice(model, values, wiring, attachment.method, dict(zip(attachment.params, fixed.values(), strict=True)))
+    number = _number(model, wiring, f"{next(iter(attachment.params))}.fixed")
+    named = {f"{param}.fixed{number}": array for param, array in attachment.params.items()}
+    fixed = constants(model, wiring.site.name, named).values()
+    params = dict(zip(attachment.params, fixed, strict=True))
+    splice(model, values, wiring, attachment.method, params, attachment.body)
 
 
 def _number(model: ir.Model, wiring: Wiring, role: str) -> str:

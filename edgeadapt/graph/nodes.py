@@ -30,10 +30,26 @@ class Nodes:
     def __init__(self, scope: str) -> None:
         self.scope = scope
         self.made: list[ir.Node] = []
+        self.inner: list[ir.Node] = []
 
     def constant(self, value: Array) -> ir.Value:
         """Returns `value` as the output of a Constant node."""
         return self._node("Constant", [], {"value": ir.tensor(value)})
+
+    def call(self, body: ir.Function, *inputs: ir.Value) -> ir.Value:
+        """Returns what a function gives for the last of `inputs`, as many as it takes."""
+        output = ir.Value(name=f"{self.scope}/{body.name}_{len(self.made)}")
+        given = inputs[len(inputs) - len(body.inputs) :]
+        self.made.append(ir.node(body.name, list(given), domain=body.domain, outputs=[output], name=output.name))
+        return output
+
+    def branch(self, condition: ir.Value, then: Callable[[Nodes], ir.Value], otherwise: ir.Value) -> ir.Value:
+        """Returns the output of an If: what `then` makes where `condition` is true, else `otherwise`."""
+        inner, other = Nodes(f"{self.scope}/then"), Nodes(f"{self.scope}/else")
+        branches = [(then(inner), inner), (other.Identity(otherwise), other)]
+        graphs = [ir.Graph([], [out], nodes=op.made, name=op.scope) for out, op in branches]
+        self.inner += [*inner.made, *other.made]
+        return self._node("If", [condition], {"then_branch": graphs[0], "else_branch": graphs[1]})
 
     def __getattr__(self, op_type: str) -> Callable[..., ir.Value]:
         """Returns the maker of nodes of one operator: inputs by position, attributes by name."""

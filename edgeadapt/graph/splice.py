@@ -12,7 +12,7 @@ import onnx_ir as ir
 from edgeadapt import methods
 from edgeadapt.adapter import Array
 from edgeadapt.errors import GraphError
-from edgeadapt.graph import attention
+from edgeadapt.graph import attention, prompt
 from edgeadapt.graph.nodes import Nodes, Values
 from edgeadapt.graph.sites import Call, Wiring
 
@@ -37,7 +37,14 @@ def slot_values(wiring: Wiring, method: str, dtype: ir.DataType) -> dict[str, ir
     }
 
 
-def splice(model: ir.Model, values: Values, wiring: Wiring, method: str, params: Mapping[str, ir.Value]) -> None:
+def splice(
+    model: ir.Model,
+    values: Values,
+    wiring: Wiring,
+    method: str,
+    params: Mapping[str, ir.Value],
+    body: ir.Function | None = None,
+) -> None:
     """Puts a method around every call of a site.
 
     Before:   x -> module -> y -> readers
@@ -51,16 +58,23 @@ def splice(model: ir.Model, values: Values, wiring: Wiring, method: str, params:
     Before:   Attention(queries, keys, values, mask) -> y
     After:    Attention(queries, Concat(method's, keys), Concat(method's, values), Concat(method's, mask)) -> y
 
+    Before:   ids, mask -> module -> y -> readers -> outputs
+    After:    ids, mask -> moved on -> module -> y -> method(x, y, params) -> readers -> moved back -> outputs
+
     Args:
         model: Changed in place.
         values: The values of the base by name, as they were before anything was spliced.
         wiring: The site and its calls.
         method: Name of the method.
         params: Values of its params: graph inputs (slots) or initializers.
+        body: What the method computes, where its name doesn't say it.
 
     Raises:
         GraphError: The graph has no value that the wiring names.
     """
+    if body is not None:
+        model.functions[body.identifier()] = body
+        model.graph.opset_imports[body.domain] = 1
     for number, call in enumerate(wiring.calls):
         op = Nodes(f"{wiring.site.name}/{method}" + (f"/{number}" if number else ""))
         try:
@@ -70,7 +84,7 @@ def splice(model: ir.Model, values: Values, wiring: Wiring, method: str, params:
             raise GraphError(
                 f"The base has no value {error}, where {wiring.site.name} should be.\nExport it again."
             ) from error
-        point = replace(point, sublayer=sublayer)
+        point = replace(point, sublayer=sublayer, body=body)
         replaces = methods.replaces(method)
         if replaces == "keys":
             _prepend(model.graph, _producer(values[call.product]), op, method, point, params)
@@ -79,7 +93,7 @@ def splice(model: ir.Model, values: Values, wiring: Wiring, method: str, params:
         else:
             old = sublayer.out if replaces == "out" and sublayer is not None else point.y
             out = _apply(op, call, method, point, params)
-            made = set(op.made)
+            made = {*op.made, *op.inner}
             readers = [use for use in old.uses() if use.node not in made]
             for user, position in readers:
                 user.replace_input_with(position, out)
@@ -89,6 +103,8 @@ def splice(model: ir.Model, values: Values, wiring: Wiring, method: str, params:
                 model.graph.insert_after(_producer(old), op.made)
             old.meta[REPLACED_BY] = out
             _hand_over(model.graph, old, out)
+        if replaces == "sequence":
+            prompt.lengthen(model, wiring.site, method, params)
 
 
 def _enter(

@@ -34,7 +34,8 @@ def build(adapter: Adapter, wirings: Wirings) -> ir.Model:
     Several methods at one site follow each other: the output of one is the `y` of the next. A method that replaces what
     enters a module gives `in`, `(batch, n, in)`, in place of `x`. A method at the end of a sublayer may also take
     `residual`, `(batch, n, out)`, and the base's `norm.weight` and `norm.bias`, `(out,)`; one that replaces what the
-    sublayer gives, `sublayer`, gives `sublayer_out`.
+    sublayer gives, `sublayer`, gives `sublayer_out`. Where a method lengthens the sequence, `x` and `y` are those of the
+    longer one.
 
     An attention has `queries`, `key` and `value`, `(batch, heads, n, head_dim)`, and `mask`, `(batch, 1, n, n)`: what a
     query sees. A method that puts keys before its own gives `key_out`, `value_out` and `mask_out`.
@@ -46,7 +47,10 @@ def build(adapter: Adapter, wirings: Wirings) -> ir.Model:
         add = _add_attention if wirings.sites[name].site.kind == "attention" else _add_site
         add(model, wirings.sites[name], [by_key[key] for key in in_order(by_key) if key[0] == name])
     model.metadata_props[ATTACHMENTS] = json.dumps(
-        [[each.site, each.method, list(each.params)] for each in adapter.attachments]
+        [
+            [each.site, each.method, list(each.params), None if each.body is None else each.body.identifier()]
+            for each in adapter.attachments
+        ]
     )
     return model
 
@@ -61,7 +65,11 @@ def _add_site(model: ir.Model, wiring: Wiring, attachments: Sequence[Attachment]
         x = now["x"] if replaces == "x" else given["x"]
         sublayer = methods.Sublayer(given["residual"], now["out"], _finish(wiring, given)) if site.sublayer else None
         params = constants(model, name, attachment.params)
-        now[replaces] = methods.get(attachment.method).graph(op, methods.Point(site, x, now["y"], sublayer), params)
+        if attachment.body is not None:
+            model.functions[attachment.body.identifier()] = attachment.body
+            model.graph.opset_imports[attachment.body.domain] = 1
+        point = methods.Point(site, x, now["y"], sublayer, attachment.body)
+        now["y" if replaces == "sequence" else replaces] = methods.get(attachment.method).graph(op, point, params)
         model.graph.extend(op.made)
     model.graph.inputs.extend(value for end, value in given.items() if end == "x" or value.uses())
     if now["x"] is not given["x"]:
@@ -140,8 +148,13 @@ def read(path: Path) -> tuple[Attachment, ...]:
         model = ir.load(path)
         tensors = {name: value.const_value for name, value in model.graph.initializers.items()}
         attachments = [
-            Attachment(site, method, {param: _array(tensors[f"{site}.{param}"]) for param in params})
-            for site, method, params in json.loads(model.metadata_props[ATTACHMENTS])
+            Attachment(
+                site,
+                method,
+                {param: _array(tensors[f"{site}.{param}"]) for param in params},
+                model.functions[tuple(body)] if body is not None else None,
+            )
+            for site, method, params, body in json.loads(model.metadata_props[ATTACHMENTS])
         ]
         return tuple(attachments)
     except Exception as error:

@@ -9,7 +9,8 @@ A file has a form, a reader, or both. The *form* is what an adapter computes; no
                                           linear has none, and is spliced in as constants instead
     REPLACES                              what graph() gives: the site's output `y` (the default), its input `x`, what
                                           its sublayer gives, `out`, or `keys`: keys and values to put before those of
-                                          an attention, and which of them are there
+                                          an attention, and which of them are there; or `sequence`: `y` of tokens that
+                                          have moved on, so that there is room before them
 
 A method whose graph has variants (block sizes, activations) has `variant(options)` in place of these: it returns the
 form of `<method>-<options>`, whose params have names of their own.
@@ -42,7 +43,7 @@ from edgeadapt.errors import UnsupportedError, listed, nearest
 
 Shape: TypeAlias = tuple[int | str, ...]
 Value: TypeAlias = Any  # a value of the graph library; methods hand it on without looking inside
-Replaces: TypeAlias = Literal["x", "y", "out", "keys"]
+Replaces: TypeAlias = Literal["x", "y", "out", "keys", "sequence"]
 
 
 class Op(Protocol):
@@ -50,6 +51,17 @@ class Op(Protocol):
 
     def constant(self, value: Array) -> Value:
         """Returns `value` as a constant of the graph."""
+        ...
+
+    def call(self, body: Any, *inputs: Value) -> Value:
+        """Returns what a function of the graph library gives for `inputs`, of which it may take the last alone."""
+        ...
+
+    def branch(self, condition: Value, then: Callable[[Any], Value], otherwise: Value) -> Value:
+        """Returns what the nodes give that `then` makes with the maker it is handed, or `otherwise`, which costs less.
+
+        Only one of both is computed: `then` where `condition`, one boolean, is true.
+        """
         ...
 
     def __getattr__(self, op_type: str) -> Any: ...
@@ -79,12 +91,14 @@ class Point:
         x: What enters the module.
         y: What leaves it.
         sublayer: What follows, at a site that ends a sublayer.
+        body: A function of the graph library, where a method's graph is not known from its name.
     """
 
     site: Site
     x: Value
     y: Value
     sublayer: Sublayer | None = None
+    body: Any = None
 
 
 class Form(Protocol):
