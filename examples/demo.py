@@ -1,4 +1,7 @@
-"""The whole road on a real model: export three adapters into one bundle, run a mixed batch, fold one, print the proof.
+"""The whole road on a real model: adapters of three methods in one bundle, a mixed batch, one folded, and the proof.
+
+`spam`, `intents` and `reviews` are LoRAs and `tones` is a DoRA, of PEFT; `banking` is a Pfeiffer bottleneck of
+AdapterHub, which is added to the finished bundle.
 
 Example:
     python examples/demo.py --base .models/all-MiniLM-L6-v2
@@ -14,10 +17,13 @@ import click
 
 import edgeadapt
 from edgeadapt.cli import terminal
+from edgeadapt.exporter.adding import add
 from edgeadapt.exporter.merging import merge
 
 ROOT = Path(__file__).resolve().parents[1]
-ADAPTERS = {name: ROOT / "examples" / "adapters" / name for name in ("spam", "intents", "reviews")}
+FOLDERS = ROOT / "examples" / "adapters"
+ADAPTERS = {name: FOLDERS / name for name in ("spam", "intents", "reviews", "tones")}
+ADDED = "banking"
 BUNDLE = ROOT / "build" / "demo-bundle"
 FOLDED = ROOT / "build" / "demo-spam.onnx"
 
@@ -28,6 +34,8 @@ BATCH = (
     ("spam", "Running ten minutes late, order me a coffee?"),
     ("intents", "Will it snow in Trondheim tomorrow night?"),
     ("reviews", "Easily the best headphones I have had for that money."),
+    ("tones", "The cable is about a metre long."),
+    ("banking", "I have been waiting for my new card for two weeks now."),
 )
 """A row's adapter, and its text."""
 
@@ -39,6 +47,7 @@ def demo(base: Path) -> None:
     _clear()
     with terminal.stages() as progress:
         exported = edgeadapt.export(base, ADAPTERS, BUNDLE, progress=progress)
+        added = add(BUNDLE, FOLDERS / ADDED, ADDED, progress=progress)
         progress("running a batch in which every row has another adapter")
         classify = edgeadapt.pipeline(BUNDLE)
         names, texts = zip(*BATCH, strict=True)
@@ -51,6 +60,7 @@ def demo(base: Path) -> None:
     ]
     terminal.show_table("one batch, one model, an adapter for each row", ("text", "adapter", "label", "score"), rows)
     terminal.show_reports("parity with PyTorch", [*exported.reports, replace(folded, name="spam, folded")])
+    terminal.show_reports("parity of what was added with its fold", [added])
     terminal.say(f"wrote {BUNDLE.relative_to(ROOT)} ({_megabytes(BUNDLE)} MB) and {FOLDED.relative_to(ROOT)}")
     terminal.say(f'go on with: .venv/bin/edgeadapt run {BUNDLE.relative_to(ROOT)} --adapter spam --text "..."')
 
