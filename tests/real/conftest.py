@@ -1,4 +1,4 @@
-"""The real base and the bundle of the three example adapters."""
+"""The real base and the bundle of the example adapters that PEFT trained."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 MINILM = ROOT / ".models" / "all-MiniLM-L6-v2"
-ADAPTERS = {name: ROOT / "examples" / "adapters" / name for name in ("spam", "intents", "reviews")}
+BANKING = ROOT / "examples" / "adapters" / "banking"  # AdapterHub's
+ADAPTERS = {name: ROOT / "examples" / "adapters" / name for name in ("spam", "intents", "reviews", "tones")}
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +22,7 @@ def minilm() -> Path:
 
 @pytest.fixture(scope="session")
 def minilm_bundle(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """all-MiniLM-L6-v2 with the three example adapters. Read-only."""
+    """all-MiniLM-L6-v2 with the example adapters of PEFT. Read-only."""
     from edgeadapt.exporter.pipeline import export
 
     return export(minilm, ADAPTERS, tmp_path_factory.mktemp("minilm") / "demo-bundle").path
