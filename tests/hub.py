@@ -35,12 +35,13 @@ def adapter(base_folder: Path, folder: Path, config: Any, seed: int = 0, head: d
             options = dict(head)
             getattr(model, f"add_{options.pop('kind', 'classification')}_head")("own", **options)
         model.add_adapter("own", config=config)
+        names = list(model.state_dict())
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 if ".own." in name:
                     _stir(name, parameter)
-        # A norm before the block has two names, which the library can't save as safetensors.
-        pickled = "ln_before" in config and config["ln_before"]
+        # A norm before the block and a pool of prefixes have several names, which it can't save as safetensors.
+        pickled = getattr(config, "ln_before", False) or any("prefix_tunings" in name for name in names)
         model.save_adapter(str(folder), "own", use_safetensors=not pickled, with_head=head is not None)
     return folder
 

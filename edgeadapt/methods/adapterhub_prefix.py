@@ -18,11 +18,21 @@ from edgeadapt.methods import Module, prefix
 TITLE = "a prefix"
 TYPE = "prefix_tuning"
 FIELDS = frozenset({
-    "architecture", "bottleneck_size", "cross_prefix", "dropout", "encoder_prefix", "flat", "init_weights_seed", "leave_out",
-    "non_linearity", "prefix_length", "shared_gating", "use_gating",
+    "architecture", "bottleneck_size", "cross_prefix", "dropout", "encoder_prefix", "flat", "init_weights_seed",
+    "leave_out", "non_linearity", "prefix_length", "shared_gating", "use_gating",
 })  # fmt: skip
 POOL, GATES = "prefix_tunings.", ".prefix_gates."
 LOCATIONS = ("self", "self_prefix", "encoder_prefix")  # what attends to itself; others are an encoder-decoder's
+
+HIDES = "adapters 1.3.0 hides a prefix from batches with padding, and masks others as if it were part of the text"
+UNEVEN: Mapping[str, str] = {
+    "distilbert": "adapters 1.3.0 adds 1 to a prefix's scores in batches with padding, and nothing in others",
+    "gpt2": HIDES,
+    "llama": HIDES,
+    "mistral": HIDES,
+}
+"""What is wrong with prefixes in an architecture. Source: `PrefixTuningLayer.compose_single`, which takes masks of
+booleans, that are True where a query sees, and DistilBERT's, that are added, for their opposites."""
 
 ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {
     "relu": lambda x: np.maximum(x, 0),
@@ -55,6 +65,12 @@ def spread(
         BindingError: Tensors are missing, spare, or of other shapes.
         UnsupportedError: The base's attentions are not ones that prefixes can be put to, or are of several kinds.
     """
+    if model_type in UNEVEN:
+        raise UnsupportedError(
+            f"{TITLE}: {UNEVEN[model_type]}, so that a row's answer depends on the others; train a LoRA"
+        )
+    if config.get("use_gating") and model_type == "albert":
+        raise UnsupportedError(f"{TITLE}: a gate of a layer that runs many times is not supported; train it without")
     own = prefix.attentions(sites)
     locations = sorted({name.partition(".")[0] for name in shared})
     if len(locations) != 1 or locations[0] not in LOCATIONS or len({(s.in_features, s.out_features) for s in own}) > 1:

@@ -2,7 +2,8 @@
 
 `y = softmax(q [P_k; k]^T / sqrt(d)) [P_v; v]`. Source: Li and Liang, arXiv 2101.00190; `peft.PeftModel.get_prompt` and
 `peft.peft_model.PeftModelForSequenceClassification._prefix_tuning_forward`, whose prefixes are a cache of earlier
-tokens: the positions of a sequence go on after it (`position_shift`).
+tokens: the positions of a sequence go on after it (`position_shift`), and some tasks lose their token types
+(`untyped`).
 
 PEFT stores all layers' keys and values as one tensor, `(length, layers * 2 * heads * head_dim)`, with its MLP, if it
 has one, already applied.
@@ -38,8 +39,10 @@ POSITIONS: Mapping[str, str] = {
 }
 """The architectures whose prefixes PEFT hands on and edgeadapt can do exactly, and their embedding of positions."""
 
-TASKS = ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS", "FEATURE_EXTRACTION")
-"""PEFT's task types whose model hands the prefix on as it is. Without one PEFT leaves it out."""
+TOKEN_TYPES = "token_type_embeddings"
+TASKS: Mapping[str, bool] = {"SEQ_CLS": True, "TOKEN_CLS": True, "QUESTION_ANS": False, "FEATURE_EXTRACTION": False}
+"""PEFT's task types whose model hands the prefix on, and whether it keeps token types. Without one PEFT leaves it out.
+"""
 
 
 def shapes(site: Site) -> dict[str, Shape]:
@@ -74,7 +77,7 @@ def split(name: str) -> tuple[str, str] | None:
 def spread(
     config: Mapping[str, Any], shared: Mapping[str, Array], model_type: str, sites: Sequence[Site]
 ) -> dict[str, dict[str, Array]]:
-    """Returns the keys and values of every attention, and how far the positions move.
+    """Returns the keys and values of every attention, how far the positions move, and whether token types are lost.
 
     Args:
         config: PEFT's `PrefixTuningConfig` as its `adapter_config.json` has it.
@@ -101,10 +104,12 @@ def spread(
         site.name: {"prefix_key": key, "prefix_value": value}
         for site, (key, value) in zip(layers, parted(tensor, len(layers), heads, head_dim), strict=True)
     }
-    suffix = POSITIONS[model_type]
     for site in sites:
-        if site.kind == "embedding" and (site.name == suffix or site.name.endswith(f".{suffix}")):
+        name = f".{site.name}"
+        if site.kind == "embedding" and name.endswith(f".{POSITIONS[model_type]}"):
             found[site.name] = {"position_shift": np.full((1, 1), tensor.shape[0], np.float32)}
+        elif name.endswith(f".{TOKEN_TYPES}") and site.in_features > 1 and not TASKS[config["task_type"]]:
+            found[site.name] = {"untyped": np.ones((1, 1), np.float32)}
     return found
 
 
@@ -112,7 +117,7 @@ def _check(config: Mapping[str, Any], model_type: str) -> None:
     problems = []
     if model_type not in POSITIONS:
         problems.append(
-            f"PEFT's prefixes move the positions of {model_type}, or it can't use them: supported are "
+            f"{model_type} takes none from PEFT, or rotates its positions by them; supported are "
             f"{listed(sorted(POSITIONS))}; train a LoRA"
         )
     if config.get("task_type") not in TASKS:
@@ -134,8 +139,8 @@ def attentions(sites: Sequence[Site]) -> list[Site]:
     found = [site for site in sites if site.kind == "attention"]
     if not found:
         raise UnsupportedError(
-            f"{TITLE}: no attention of this base is one operator, before whose keys others can be put; export it at "
-            "opset 23, if its architecture has PyTorch's scaled_dot_product_attention"
+            f"{TITLE}: no attention of this base is one operator, before whose keys others can be put; export it "
+            "again at opset 23, if its architecture has PyTorch's scaled_dot_product_attention"
         )
     return found
 
@@ -150,9 +155,9 @@ def parted(flat: Array, layers: int, heads: int, head_dim: int) -> list[tuple[Ar
 
 
 def read(config: Mapping[str, Any], module: Module, tensors: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
-    """Returns the params of what `spread` gave a module: a prefix at an attention, a shift at positions."""
-    if "position_shift" in tensors:
-        return {"position_shift": dict(tensors)}
+    """Returns the params of what `spread` gave a module: a prefix at an attention, what changes ids at embeddings."""
+    if "prefix_key" not in tensors:
+        return {name: {name: array} for name, array in tensors.items()}
     return {"prefix": with_mask(tensors["prefix_key"], tensors["prefix_value"])}
 
 

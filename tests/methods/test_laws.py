@@ -19,6 +19,7 @@ from edgeadapt.runtime.blend import alone, rule
 IN, OUT, RANK, BATCH, LENGTH = 12, 8, 3, 4, 5
 KINDS: tuple[Kind, ...] = ("linear", "embedding", "layer_norm", "rms_norm")
 VARIANTS = {
+    "module": [],  # one for each adapter, whose functions only its model has
     "oft": ["oft-3", "oft-12"],
     "bottleneck": [
         "bottleneck-relu",
@@ -40,7 +41,9 @@ def site_of(kind: Kind) -> Site:
     return Site("site", kind, width, OUT, epsilon=epsilon, sublayer=kind == "linear")
 
 
-APART = ("gated_prefix", "position_shift", "prefix")  # in test_prefix_laws.py: what they change is no x or y of floats
+APART = ("gated_prefix", "position_shift", "prefix", "untyped")
+"""Methods that change no `x` or `y` of floats, held to their laws in `test_prefix_laws.py`."""
+
 POINTS = [
     (name, kind)
     for method in methods.forms()
