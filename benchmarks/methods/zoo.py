@@ -105,6 +105,9 @@ def _hub(kind: str, **options: Any) -> Callable[[str], Any]:
     return lambda family: getattr(importlib.import_module("adapters"), f"{kind}Config")(**options)
 
 
+MASKED = ("bert", "roberta", "vit", "minilm")
+"""Where AdapterHub's library masks prefixes as it should."""
+
 HUB: tuple[Case, ...] = (
     Case("bottleneck of Pfeiffer (seq_bn)", "bottleneck", _hub("SeqBn", reduction_factor=4)),
     Case("bottleneck of Houlsby (double_seq_bn)", "bottleneck", _hub("DoubleSeqBn", reduction_factor=4)),
@@ -116,8 +119,8 @@ HUB: tuple[Case, ...] = (
     ),
     Case("LoRA (AdapterHub)", "adapterhub_lora", _hub("LoRA", r=4, alpha=8)),
     Case("IA3 (AdapterHub)", "adapterhub_lora", _hub("IA3")),
-    Case("prefix tuning (AdapterHub)", "prefix", _hub("PrefixTuning", prefix_length=5, bottleneck_size=16)),
-    Case("Mix-and-Match (mam)", "prefix", _hub("MAM")),
+    Case("prefix tuning (AdapterHub)", "prefix", _hub("PrefixTuning", prefix_length=5, bottleneck_size=16), MASKED),
+    Case("Mix-and-Match (mam)", "prefix", _hub("MAM"), MASKED),
 )
 
 LIBRARIES: Mapping[str, tuple[Case, ...]] = {"peft": PEFT, "adapters": HUB}

@@ -237,7 +237,8 @@ def _export(
     for each in (bundle.NONE, *adapters):
         results = plain if each == bundle.NONE else lives[each].outputs.adapted
         assemble.write_case(homes / each / assemble.PARITY, case.inputs, results, probes if each == bundle.NONE else {})
-        assemble.add_parity(homes / each, by_name[each].record(reference.versions()))
+        made_with = lives[each].made_with if each in lives else reference.versions()
+        assemble.add_parity(homes / each, by_name[each].record(made_with))
     notes = [*traced.notes, *(note for found in lives.values() for note in found.notes)]
     if not case.real:
         notes.append("the base has no tokenizer: parity was measured on random tokens")

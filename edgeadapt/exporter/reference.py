@@ -15,6 +15,7 @@ import torch
 import transformers
 from torch import nn
 
+from edgeadapt import tasks
 from edgeadapt.adapter import NORMS, UNBIASED, Adapter, Array
 from edgeadapt.errors import CheckpointError
 from edgeadapt.exporter import base as bases
@@ -24,11 +25,12 @@ from edgeadapt.exporter.binding import plain_name
 from edgeadapt.exporter.checkpoint import Checkpoint
 from edgeadapt.graph.sites import Wiring, Wirings
 from edgeadapt.graph.switch import HEAD
-from edgeadapt.methods import adalora, ia3, lora, trainable_tokens
+from edgeadapt.methods import adalora, ia3, lora, p_tuning, prompt, trainable_tokens
 
 PROBE_SEED = 20240229
 PROBE_LABELS = 3
 GENERATING = ("CAUSAL_LM", "SEQ_2_SEQ_LM")
+PROMPTS = (prompt.TYPE, p_tuning.TYPE)
 
 
 def versions() -> str:
@@ -78,14 +80,38 @@ def adapter_outputs(
     """Returns PyTorch's outputs for an adapter that PEFT loads into a fresh base.
 
     Raises:
-        CheckpointError: PEFT can't load what edgeadapt has read.
+        CheckpointError: PEFT can't load what edgeadapt has read, or can't run it.
     """
     fresh = with_heads(base, wirings, adapter)
     plain = trace.run(fresh, inputs, names)
     with tempfile.TemporaryDirectory() as folder:
         wrapped = load_peft(fresh, wirings, checkpoint, Path(folder) / "adapter")
     model: nn.Module = wrapped if wrapped.active_peft_config.is_prompt_learning else wrapped.get_base_model()
-    return Outputs(trace.run(fresh, inputs, names, model), plain)
+    try:
+        run = _run_prompted if wrapped.active_peft_config.peft_type in PROMPTS else trace.run
+        return Outputs(run(fresh, inputs, names, model), plain)
+    except Exception as error:
+        raise CheckpointError(f"PEFT can't run {checkpoint.folder} with this base:\n  {error}") from error
+
+
+def _run_prompted(
+    base: bases.Base, inputs: Mapping[str, Array], names: Sequence[str], model: nn.Module
+) -> dict[str, Array]:
+    """Returns the outputs of a model with a prompt, which has places of its own before the tokens.
+
+    Cases:
+        1. Outputs of tokens: cut to them.
+        2. One output a row: each row runs without the padding behind it, because GPT-2's kin, which PEFT gives no ids,
+           take what the last place says, be it padding (`transformers.GPT2ForSequenceClassification.forward`).
+    """
+    length = inputs["input_ids"].shape[1]
+    if any("sequence" in axes for axes in tasks.get(base.task).OUTPUTS.values()):
+        return {name: array[:, -length:] for name, array in trace.run(base, inputs, names, model).items()}
+    rows = []
+    for row, mask in enumerate(inputs["attention_mask"]):
+        end = int(np.flatnonzero(mask).max(initial=0)) + 1
+        rows.append(trace.run(base, {name: array[row : row + 1, :end] for name, array in inputs.items()}, names, model))
+    return {name: np.concatenate([each[name] for each in rows]) for name in names}
 
 
 def with_heads(base: bases.Base, wirings: Wirings, adapter: Adapter, *, all_of_them: bool = False) -> bases.Base:
@@ -110,8 +136,7 @@ def load_peft(base: bases.Base, wirings: Wirings, checkpoint: Checkpoint, folder
     doesn't follow such renamings.
     """
     tensors, config = dict(checkpoint.tensors), dict(checkpoint.config)
-    known = checkpoints.is_read(checkpoint)
-    renamed = {name: _today(checkpoint, wirings, name) if known else name for name in tensors}
+    renamed = {name: _today(checkpoint, wirings, name) for name in tensors}
     if any(name != new for name, new in renamed.items()):
         tensors = {renamed[name]: tensor for name, tensor in tensors.items()}
         config |= _spelt_out(checkpoint, renamed)
@@ -119,30 +144,41 @@ def load_peft(base: bases.Base, wirings: Wirings, checkpoint: Checkpoint, folder
         config["task_type"] = None  # the class that PEFT would wrap it in generates, and this base has no such head
     checkpoints.stage(checkpoint, folder, tensors, config)
     try:
-        with warnings.catch_warnings(record=True) as remarks:
-            warnings.simplefilter("always")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             model = peft.PeftModel.from_pretrained(base.model, str(folder))
     except Exception as error:
-        raise CheckpointError(f"PEFT can't load {checkpoint.folder}:\n  {error}") from error
-    untrained = [str(each.message) for each in remarks if "missing adapter keys" in str(each.message)]
-    if untrained and not checkpoints.is_read(checkpoint):  # where there is a reader, binding has looked at every name
-        raise CheckpointError(f"PEFT finds no place for all tensors of {checkpoint.folder}:\n  {untrained[0]}")
+        kind = checkpoint.config.get("peft_type")
+        raise CheckpointError(f"PEFT can't load {checkpoint.folder}, {kind}:\n  {error}") from error
     return model.eval()
 
 
 def _today(checkpoint: Checkpoint, wirings: Wirings, name: str) -> str:
     """Returns a tensor's name with its module as this base has it: renamed since, or with its prefix."""
     plain = plain_name(name)
-    _, reader = checkpoints.reader(checkpoint)
-    module = (reader.split(plain) or (plain.rpartition(".")[0],))[0]
-    for candidate in wirings.candidates(module):
-        if candidate in wirings.sites:
-            return name.replace(module, candidate)
+    for module in _modules(checkpoint, plain):
+        for candidate in wirings.candidates(module):
+            if candidate in wirings.sites:
+                return name.replace(module, candidate)
     return name
 
 
+def _modules(checkpoint: Checkpoint, plain: str) -> list[str]:
+    """Returns what can be the module's path in a tensor's name: as its reader says, or every beginning of it."""
+    if not checkpoints.is_read(checkpoint):
+        parts = plain.split(".")
+        return [".".join(parts[:count]) for count in range(len(parts) - 1, 0, -1)]
+    split = checkpoints.reader(checkpoint)[1].split(plain)
+    return [split[0] if split is not None else plain.rpartition(".")[0]]
+
+
 def _spelt_out(checkpoint: Checkpoint, renamed: Mapping[str, str]) -> dict[str, Any]:
-    """Returns targets, ranks and scalings of a renamed checkpoint, one entry a module."""
+    """Returns targets, ranks and scalings of a renamed checkpoint, one entry a module.
+
+    Where there is no reader, nothing is known of its options: its words must do.
+    """
+    if not checkpoints.is_read(checkpoint):
+        return {}
     config, (_, reader) = checkpoint.config, checkpoints.reader(checkpoint)
     modules: dict[str, str] = {}
     tokens: dict[str, Any] = {}

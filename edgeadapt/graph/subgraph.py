@@ -34,8 +34,8 @@ def build(adapter: Adapter, wirings: Wirings) -> ir.Model:
     Several methods at one site follow each other: the output of one is the `y` of the next. A method that replaces what
     enters a module gives `in`, `(batch, n, in)`, in place of `x`. A method at the end of a sublayer may also take
     `residual`, `(batch, n, out)`, and the base's `norm.weight` and `norm.bias`, `(out,)`; one that replaces what the
-    sublayer gives, `sublayer`, gives `sublayer_out`. Where a method lengthens the sequence, `x` and `y` are those of the
-    longer one.
+    sublayer gives, `sublayer`, gives `sublayer_out`. Where a method lengthens the sequence, `x` and `y` are those of
+    the longer one.
 
     An attention has `queries`, `key` and `value`, `(batch, heads, n, head_dim)`, and `mask`, `(batch, 1, n, n)`: what a
     query sees. A method that puts keys before its own gives `key_out`, `value_out` and `mask_out`.
