@@ -258,7 +258,7 @@ def test_another_bases_size_is_refused_with_both_shapes(tiny_bundle: Path, tmp_p
     ] + ["classifier.weight: got (1, 48, 2), expected (rows, 32, labels)"]
     assert rest == [
         f"The adapter has 6 tensors: {layers[0]}.lora_A.weight ... classifier.weight",
-        "The base has 22 sites: bert.embeddings.word_embeddings ... classifier",
+        "The base has 24 sites: bert.embeddings.word_embeddings ... bert.encoder.layer.1.attention.self",
         "Use the base that the adapter was trained on.",
     ]
 
@@ -280,7 +280,7 @@ def test_another_architectures_names_are_refused(
 
     assert any(line.startswith(f"{stranger}: the base has no such module") for line in problems)
     assert rest[0].startswith("The adapter has ")
-    assert rest[1] == "The base has 22 sites: bert.embeddings.word_embeddings ... classifier"
+    assert rest[1] == "The base has 24 sites: bert.embeddings.word_embeddings ... bert.encoder.layer.1.attention.self"
 
 
 def renaming(old: str, new: str) -> Callable[[Tensors], Tensors]:
@@ -400,7 +400,7 @@ def test_what_does_not_fit_is_refused_by_name(
         assert wanted in line
     assert rest[0].startswith("The adapter has ")
     assert rest[1:] == [
-        "The base has 22 sites: bert.embeddings.word_embeddings ... classifier",
+        "The base has 24 sites: bert.embeddings.word_embeddings ... bert.encoder.layer.1.attention.self",
         "Use the base that the adapter was trained on.",
     ]
 

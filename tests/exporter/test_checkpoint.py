@@ -220,7 +220,7 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
         checkpoints.read(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("kind", ["PREFIX_TUNING", "NOT_YET_INVENTED", None])
+@pytest.mark.parametrize("kind", ["MULTITASK_PROMPT_TUNING", "NOT_YET_INVENTED", None])
 def test_another_peft_type_is_refused_with_what_is_supported(spam: Path, kind: str | None) -> None:
     altered(spam, spam.with_name("other"), peft_type=kind)
 
