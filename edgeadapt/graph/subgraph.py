@@ -48,7 +48,7 @@ def build(adapter: Adapter, wirings: Wirings) -> ir.Model:
         add(model, wirings.sites[name], [by_key[key] for key in in_order(by_key) if key[0] == name])
     model.metadata_props[ATTACHMENTS] = json.dumps(
         [
-            [each.site, each.method, list(each.params), None if each.body is None else each.body.identifier()]
+            [each.site, each.method, list(each.params), *([] if each.body is None else [each.body.identifier()])]
             for each in adapter.attachments
         ]
     )
@@ -152,9 +152,9 @@ def read(path: Path) -> tuple[Attachment, ...]:
                 site,
                 method,
                 {param: _array(tensors[f"{site}.{param}"]) for param in params},
-                model.functions[tuple(body)] if body is not None else None,
+                model.functions[tuple(body[0])] if body else None,
             )
-            for site, method, params, body in json.loads(model.metadata_props[ATTACHMENTS])
+            for site, method, params, *body in json.loads(model.metadata_props[ATTACHMENTS])
         ]
         return tuple(attachments)
     except Exception as error:

@@ -149,7 +149,7 @@ def test_everything_wrong_with_all_adapters_is_said_at_once(
 ) -> None:
     adapters = {
         "gone": tmp_path / "gone",
-        "other": altered(tiny_adapters["spam"], tmp_path / "prefix", peft_type="PREFIX_TUNING"),
+        "other": altered(tiny_adapters["spam"], tmp_path / "prompts", peft_type="MULTITASK_PROMPT_TUNING"),
         "qalora": altered(tiny_adapters["spam"], tmp_path / "qalora", use_qalora=True),
         "fine": tiny_adapters["spam"],
     }
@@ -157,7 +157,7 @@ def test_everything_wrong_with_all_adapters_is_said_at_once(
     message = refused(CheckpointError, tiny_base, adapters, tmp_path / "out")
 
     assert f"{tmp_path / 'gone'} is not a folder" in message
-    assert f"{tmp_path / 'prefix'}: PEFT type 'PREFIX_TUNING' is not supported" in message
+    assert f"{tmp_path / 'prompts'}: MULTITASK_PROMPT_TUNING is no change of weights" in message
     assert f"{tmp_path / 'qalora'} holds LoRA that can't be done exactly:\n  use_qalora = true" in message
     assert str(tiny_adapters["spam"]) not in message
 
