@@ -4,6 +4,7 @@
 #   make lint                 ruff and mypy --strict
 #   make test-transformers4   the suite on transformers 4
 #   make bench                measure speed and memory, write benchmarks/results
+#   make methods              compare every method with its own library on every kind of base, write docs/methods.md
 #   make clean                remove what these made, but for environments and the downloaded model
 PYTHON ?= python3
 VENV := .venv
@@ -14,7 +15,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint test-transformers4 bench clean
+.PHONY: help demo test lint test-transformers4 bench methods clean
 
 # Set before Python starts, so that it holds for whatever imports ONNX Runtime or transformers first.
 export ORT_DISABLE_TELEMETRY := 1
@@ -43,6 +44,10 @@ test-transformers4: $(VENV4)/.installed $(MODEL)/.unpacked
 
 bench: $(VENV)/.installed $(MODEL)/.unpacked
 	@$(VENV)/bin/python -m benchmarks
+
+methods: $(VENV)/.installed $(VENV4)/.installed $(MODEL)/.unpacked
+	@$(VENV)/bin/python -W ignore -m benchmarks.methods
+	@$(VENV4)/bin/python -W ignore -m benchmarks.methods
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache
