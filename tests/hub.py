@@ -6,7 +6,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from tests.tiny import AUTO, quiet
+from tests.tiny import AUTO, HIDDEN, quiet
 
 FACTORS = ("norm", "ia3", "scaling")
 
@@ -52,7 +52,8 @@ def _stir(name: str, parameter: Any) -> None:
     if any(part in name for part in FACTORS) or name.endswith(".m.weight") or _is_scale(name, parameter):
         parameter.mul_(1 + torch.randn_like(parameter) * 0.3).add_(torch.randn_like(parameter) * 0.1)
     elif not name.endswith("lora_A"):
-        parameter.copy_(torch.randn_like(parameter) * 0.3)
+        wide = max(parameter.shape[-1] / HIDDEN, 1)  # what a wide layer adds up stays as large as a tiny one's
+        parameter.copy_(torch.randn_like(parameter) * 0.3 / wide**0.5)
 
 
 def _is_scale(name: str, parameter: Any) -> bool:
