@@ -16,7 +16,7 @@ from edgeadapt.runtime import blend
 VARIANTS = {"bottleneck": "bottleneck-relu", "oft": "oft-8", "compacter": "bottleneck-gelu"}
 FORMS = {
     "adalora": "lora", "adapterhub_lora": "lora", "loha": "lora", "lokr": "lora", "vera": "lora", "boft": "oft",
-    "ln_tuning": "modules_to_save", "compacter": "bottleneck",
+    "ln_tuning": "modules_to_save", "compacter": "bottleneck", "p_tuning": "prompt",
 }  # fmt: skip
 """The form of a file that only reads."""
 
