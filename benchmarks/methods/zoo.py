@@ -122,6 +122,7 @@ HUB: tuple[Case, ...] = (
     Case("IA3 (AdapterHub)", "adapterhub_lora", _hub("IA3")),
     Case("prefix tuning (AdapterHub)", "prefix", _hub("PrefixTuning", prefix_length=5, bottleneck_size=16), MASKED),
     Case("Mix-and-Match (mam)", "prefix", _hub("MAM"), MASKED),
+    Case("UniPELT", "gated_lora", _hub("UniPELT"), MASKED),
 )
 
 LIBRARIES: Mapping[str, tuple[Case, ...]] = {"peft": PEFT, "adapters": HUB}

@@ -1,4 +1,4 @@
-"""AdapterHub's LoRA, IA3, DoRA and VeRA, which are one architecture there: LoRAs, scales, and a LoRA with lengths.
+"""AdapterHub's LoRA, IA3, DoRA and VeRA, which are one architecture there: LoRAs, gated or not, scales, and lengths.
 
 Source: `adapters.methods.lora`: `LoRA`, `IA3`, `Vera` (`forward`), `LoRALinear.forward`, `LoRAMergedLinear.forward`.
 They differ from PEFT's in three things: at a layer that holds query, key and value together each has a change of its
@@ -20,8 +20,8 @@ TITLE = "LoRA"
 TYPE = "lora"
 FIELDS = frozenset({
     "alpha", "architecture", "attn_matrices", "composition_mode", "dropout", "dtype", "init_weights",
-    "init_weights_seed", "intermediate_lora", "leave_out", "output_lora", "r", "selfattn_lora", "use_dora", "vera_b",
-    "vera_d",
+    "init_weights_seed", "intermediate_lora", "leave_out", "output_lora", "r", "selfattn_lora", "use_dora",
+    "use_gating", "vera_b", "vera_d",
 })  # fmt: skip
 SHARED = "shared_parameters."
 PARTS = ("q", "k", "v")
@@ -48,13 +48,18 @@ def read(config: Mapping[str, Any], module: Module, tensors: Mapping[str, Array]
         BindingError: Tensors are missing or spare, or of shapes that don't go together.
         UnsupportedError: Parts of a layer are adapted in a way that can't be done exactly.
     """
-    scaled, vera, dora = (
+    scaled, vera, dora, gated = (
         config.get("composition_mode") == "scale",
         any(name.startswith("vera_") for name in tensors),
         bool(config.get("use_dora")),
+        bool(config.get("use_gating")),
     )
+    if gated and (scaled or dora):
+        raise UnsupportedError(
+            f"{module.name}: {'IA3' if scaled else 'a DoRA'} with a gate (use_gating) is not supported"
+        )
     expected = {"lora_B"} if scaled else {"vera_D", "vera_B"} if vera else {"lora_A", "lora_B"}
-    expected |= {"m.weight"} if dora else set()
+    expected |= {"m.weight"} if dora else {"gate.weight", "gate.bias"} if gated else set()
     if set(tensors) != expected:
         raise BindingError(f"{module.name}: got {listed(sorted(tensors))}, expected {listed(sorted(expected))}")
     own = {name: tensor.astype(np.float64) for name, tensor in tensors.items()}
@@ -69,6 +74,8 @@ def read(config: Mapping[str, Any], module: Module, tensors: Mapping[str, Array]
         factor = alpha / int(config["r"])
     if a.shape[0] != module.site.in_features or b.shape[1] != module.site.out_features or a.shape[1] != b.shape[0]:
         raise BindingError(f"{module.name}: got A {a.shape} and B {b.shape}, which don't fit the layer")
+    if gated:
+        return {"gated_lora": _gated(module, a, b, own["gate.weight"], own["gate.bias"])}
     if not dora:
         return {"lora": lora.halves(a, b * factor)}
     weight, _ = module.base()
@@ -93,6 +100,18 @@ def _halves(config: Mapping[str, Any], module: Module, a: Array, b: Array) -> tu
         at = PARTS.index(part) * width
         whole[number * rank : (number + 1) * rank, at : at + width] = b[number * width : (number + 1) * width].T
     return a.T, whole
+
+
+def _gated(module: Module, a: Array, b: Array, gate: Array, bias: Array) -> dict[str, Array]:
+    """Returns the params of a LoRA with gates `(gates, in)`: each is that of as many columns of A."""
+    if gate.shape[1:] != (len(a),) or bias.shape != (len(gate),) or a.shape[1] % len(gate):
+        raise BindingError(
+            f"{module.name}: got a gate {gate.shape} with a bias {bias.shape}, which don't fit the layer"
+        )
+    columns = a.shape[1] // len(gate)
+    found = (a, b, np.repeat(gate.T, columns, axis=1), np.repeat(bias[None], columns, axis=1))
+    names = ("gated_A", "gated_B", "gated_gate", "gated_gate_bias")
+    return {name: np.ascontiguousarray(array, np.float32)[None] for name, array in zip(names, found, strict=True)}
 
 
 def _whole(config: Mapping[str, Any], module: Module, given: Array, rest: float) -> Array:

@@ -3,6 +3,7 @@
 Exact where an adapter is a sum beside the base. One rule a method:
 
     lora             A's and B's concatenated along the rank, B scaled: x [A1 A2] [w1 B1; w2 B2] = sum w (x A) B
+    gated_lora       as lora: each column of A keeps its gate
     bias             the weighted sum
     dora             as lora and bias, and the scale's distance from 1 adds up: 1 + sum w (s - 1)
     ia3              the factor's distance from 1 adds up, at the output and (ia3_ff) at the input
@@ -120,6 +121,7 @@ RULES: dict[str, Rule] = {
     "bias": _sum,
     "bottleneck": _bottleneck,
     "dora": _dora,
+    "gated_lora": _lora,
     "ia3": _factor,
     "ia3_ff": _factor,
     "lora": _lora,
