@@ -96,7 +96,7 @@ def test_a_gate_at_a_scale_is_refused(kind: str, tmp_path: Path) -> None:
     base = tiny.base(tmp_path / "base")
     made = hub.adapter(base, tmp_path / "made", config(kind, r=1, use_gating=True))
 
-    with pytest.raises(BindingError, match=r"query: .* with a gate \(use_gating\) is not supported"):
+    with pytest.raises(BindingError, match=r"value: .* with a gate \(use_gating\) is not supported"):
         export(base, {"made": made}, tmp_path / "bundle", task="feature-extraction")
     assert not (tmp_path / "bundle").exists()
 
