@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -200,11 +201,8 @@ def test_a_pickle_needs_permission(tmp_path: Path) -> None:
     assert len(folders.read(folder, allow_pickle=True).tensors) == len(tensors)
 
 
+@pytest.mark.skipif(importlib.util.find_spec("adapters") is not None, reason="AdapterHub's library is there")
 def test_an_export_without_the_library_says_what_to_do(tiny_base: Path, tmp_path: Path) -> None:
-    import importlib.util
-
-    if importlib.util.find_spec("adapters") is not None:
-        pytest.skip("AdapterHub's library is there")
     with pytest.raises(UnsupportedError, match="`edgeadapt add` it"):
         edgeadapt.export(
             tiny_base, {"own": folder_of(tmp_path / "own")}, tmp_path / "bundle", task="text-classification"
