@@ -28,12 +28,14 @@ class Case:
         places: For each of its forms a regular expression of the sites it is at.
         rank: Length of the free dimension: rank, bottleneck or prefix.
         target: The most that a run may take against the base's, or None.
+        tokens: By how many tokens it lengthens the sequence.
     """
 
     title: str
     places: Mapping[str, str]
     rank: int
     target: float | None = None
+    tokens: int = 0
 
 
 CASES = (
@@ -54,7 +56,11 @@ CASES = (
         48,
     ),
     Case("parallel bottleneck, reduction 2", {"bottleneck-relu-parallel": rf"{LAYER}\.output\.dense"}, 384),
+    Case("gated LoRA, rank 8, query and value", {"gated_lora": rf"{SELF}\.(query|value)"}, 8),
+    Case("LN tuning", {"modules_to_save": rf"{LAYER}\..*LayerNorm"}, 1),
+    Case("100 trained tokens", {"trainable_tokens": r"bert\.embeddings\.word_embeddings"}, 100),
     Case("prefix of 30", {"prefix": SELF}, 30),
+    Case("prompt of 20", {"prompt": r"bert\.embeddings\.word_embeddings"}, 20, tokens=20),
 )
 
 
@@ -97,11 +103,18 @@ def switched(case: Case, length: int = 128) -> Switched:
         for site, form in pairs
         for param, shape in methods.get(form).shapes(wirings.sites[site].site).items()
     }
-    params = {name: np.ones_like(array) if "mask" in name else array for name, array in params.items()}
+    params = {
+        name: np.full_like(array, given) if (given := _given(name, case)) else array for name, array in params.items()
+    }
     read = base_weights(ir.load(bundle / assemble.BASE))
     linear = [
         wiring for name, wiring in wirings.sites.items() if re.fullmatch(rf"{LAYER}\..*(query|key|value|dense)", name)
     ]
     layers = len({wiring.site.name.split(".")[3] for wiring in linear})
     base = sum(read(wiring)[0].size for wiring in linear) + layers * 2 * length * read(linear[0])[0].shape[0]
-    return Switched(model, params, sum(array.size for array in params.values()) / base)
+    return Switched(model, params, case.tokens / length + sum(array.size for array in params.values()) / base)
+
+
+def _given(name: str, case: Case) -> float:
+    """Returns what a param is filled with that says what is there, or 0 for one that is a weight."""
+    return 1 if name.endswith("mask") else case.rank if name.endswith("prompt_length") else 0
