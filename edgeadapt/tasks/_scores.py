@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, TypeAlias, TypedDict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, TypeAlias, TypedDict, TypeVar
 
 import numpy as np
 
 from edgeadapt.errors import BundleError, ConfigError
-from edgeadapt.tasks._runner import Array, ProblemType
+from edgeadapt.tasks._runner import Array, Choice, ProblemType, Row, Runner
 
 Activation: TypeAlias = Literal["sigmoid", "softmax", "none"]
+ResultT = TypeVar("ResultT")
 
 
 class Scored(TypedDict):
@@ -74,12 +75,22 @@ def _default(problem_type: ProblemType | None, labels: int) -> Activation:
     return "sigmoid" if problem_type == "multi_label_classification" or labels == 1 else "softmax"
 
 
-def scored(scores: Array, labels: Sequence[str]) -> list[Scored]:
-    """Returns every label with its score `(labels,)`, in the head's order.
+def scored(
+    logits: Array, labels: Sequence[str], function: Activation | None = None, problem_type: ProblemType | None = None
+) -> list[Scored]:
+    """Returns every label with its score, in the head's order.
+
+    Args:
+        logits: `(labels,)`.
+        labels: The head's labels.
+        function: What makes scores of logits; None for what the head was trained for.
+        problem_type: What that is; None for the sigmoid of one label, the softmax of several.
 
     Raises:
         BundleError: The head has more or fewer outputs than labels.
+        ConfigError: There is no such function.
     """
+    scores = activate(logits, function, problem_type)
     if len(labels) != len(scores):
         raise BundleError(
             f"The head gives {len(scores)} scores and has {len(labels)} labels.\n"
@@ -101,3 +112,18 @@ def check_top_k(top_k: int | None) -> None:
     """
     if top_k is not None and top_k < 1:
         raise ConfigError(f"top_k: got {top_k}, expected 1 or more.")
+
+
+def classified(
+    runner: Runner,
+    rows: Iterable[Row],
+    adapters: Sequence[Choice],
+    batch_size: int,
+    postprocess: Callable[..., ResultT],
+) -> list[ResultT]:
+    """Returns what a task's `postprocess` makes of every row's logits, labels and problem type."""
+    outputs = runner.run(rows, adapters, batch_size)
+    return [
+        postprocess(output["logits"], runner.labels(name), problem_type=runner.problem_type(name))
+        for output, name in zip(outputs, adapters, strict=True)
+    ]

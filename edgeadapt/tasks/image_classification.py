@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 from edgeadapt.tasks._runner import BATCH_SIZE, Array, Choice, ProblemType, Runner, as_rows, choices
 from edgeadapt.tasks._samples import PICTURES
-from edgeadapt.tasks._scores import Activation, Scored, activate, best_first, check_top_k, scored
+from edgeadapt.tasks._scores import Activation, Scored, best_first, check_top_k, classified, scored
 
 NAME = "image-classification"
 OUTPUTS = {"logits": ("batch", "labels")}
@@ -37,7 +38,7 @@ def postprocess(
         >>> postprocess(np.array([1.0, 3.0, 2.0], np.float32), ["cat", "dog", "owl"], 2, "none")
         [{'label': 'dog', 'score': 3.0}, {'label': 'owl', 'score': 2.0}]
     """
-    return best_first(scored(activate(logits, function_to_apply, problem_type), labels))[:top_k]
+    return best_first(scored(logits, labels, function_to_apply, problem_type))[:top_k]
 
 
 class Pipeline:
@@ -72,15 +73,6 @@ class Pipeline:
         check_top_k(top_k)
         images, as_list = as_rows(inputs)
         adapters = choices(adapter, len(images))
-        outputs = self._runner.run(self._runner.pixels(images), adapters, batch_size)
-        results = [
-            postprocess(
-                output["logits"],
-                self._runner.labels(name),
-                top_k,
-                function_to_apply,
-                self._runner.problem_type(name),
-            )
-            for output, name in zip(outputs, adapters, strict=True)
-        ]
+        one_row = partial(postprocess, top_k=top_k, function_to_apply=function_to_apply)
+        results = classified(self._runner, self._runner.pixels(images), adapters, batch_size, one_row)
         return results if as_list else results[0]

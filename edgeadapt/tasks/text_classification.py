@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Literal, TypeAlias
 
 from edgeadapt.errors import InputError
 from edgeadapt.tasks._runner import BATCH_SIZE, Array, Choice, ProblemType, Runner, Text, as_rows, choices
 from edgeadapt.tasks._samples import TEXTS
-from edgeadapt.tasks._scores import Activation, Scored, activate, best_first, check_top_k, scored
+from edgeadapt.tasks._scores import Activation, Scored, best_first, check_top_k, classified, scored
 
 NAME = "text-classification"
 OUTPUTS = {"logits": ("batch", "labels")}
@@ -41,7 +42,7 @@ def postprocess(
         >>> postprocess(np.array([0.0, 0.0, 9.0], np.float32), ["ham", "spam", "news"], function_to_apply="none")
         {'label': 'news', 'score': 9.0}
     """
-    records = scored(activate(logits, function_to_apply, problem_type), labels)
+    records = scored(logits, labels, function_to_apply, problem_type)
     if top_k == "best":
         # The first of equal scores, as argmax takes it.
         return max(records, key=lambda record: record["score"])
@@ -85,17 +86,9 @@ class Pipeline:
             check_top_k(top_k)
         rows, as_list = as_rows(inputs)
         adapters = choices(adapter, len(rows))
-        outputs = self._runner.run(self._runner.tokens(_texts(rows), truncation), adapters, batch_size)
-        results = [
-            postprocess(
-                output["logits"],
-                self._runner.labels(name),
-                top_k,
-                function_to_apply,
-                self._runner.problem_type(name),
-            )
-            for output, name in zip(outputs, adapters, strict=True)
-        ]
+        tokens = self._runner.tokens(_texts(rows), truncation)
+        one_row = partial(postprocess, top_k=top_k, function_to_apply=function_to_apply)
+        results = classified(self._runner, tokens, adapters, batch_size, one_row)
         # transformers puts the one record of one text into a list, and that of one pair not.
         if as_list or (top_k == "best" and isinstance(inputs, str)):
             return results  # type: ignore[return-value]  # all records, or all lists
