@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal, Protocol, TypeAlias
 
 from numpy.typing import NDArray
@@ -179,6 +180,17 @@ def choices(adapter: Choice | Sequence[Choice], count: int) -> list[Choice]:
             )
         return list(adapter)
     return [adapter] * count  # type: ignore[list-item]  # a str is a Sequence too, to a type checker
+
+
+def in_windows(
+    runner: Runner, windows: Sequence[Sequence[Tokens]], adapters: Sequence[Choice], batch_size: int
+) -> Iterator[list[tuple[Tokens, dict[str, Array]]]]:
+    """Yields the windows of each input with the task's outputs of each; all of an input run with its adapter."""
+    flat = [window for each in windows for window in each]
+    names = [name for each, name in zip(windows, adapters, strict=True) for _ in each]
+    outputs = runner.run(flat, names, batch_size)
+    for each in windows:
+        yield list(zip(each, islice(outputs, len(each)), strict=True))
 
 
 def check_texts(texts: Sequence[Any]) -> list[str]:

@@ -5,12 +5,11 @@ transformers 5 has dropped this pipeline; the reference is `transformers.Questio
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
 from edgeadapt.errors import ConfigError, InputError
-from edgeadapt.tasks._runner import BATCH_SIZE, Array, Choice, Runner, Tokens, as_rows, choices
+from edgeadapt.tasks._runner import BATCH_SIZE, Choice, Runner, Tokens, as_rows, choices, in_windows
 from edgeadapt.tasks._samples import RAILWAY
 from edgeadapt.tasks._spans import Answer, Logits, best_spans, candidates, in_words
 
@@ -131,12 +130,10 @@ class Pipeline:
         pairs = _pairs(inputs, question, context)
         adapters = choices(adapter, len(pairs))
         windows = self._windows(pairs, max_seq_len, doc_stride)
-        flat = [window for each in windows for window in each]
-        names = [name for each, name in zip(windows, adapters, strict=True) for _ in each]
-        outputs = self._runner.run(flat, names, batch_size)
+        found = in_windows(self._runner, windows, adapters, batch_size)
         results = [
             postprocess(
-                _with_logits(each, outputs),
+                [(tokens, (output["start_logits"], output["end_logits"])) for tokens, output in each],
                 text,
                 self._runner.vocabulary.cls_id,
                 top_k,
@@ -145,7 +142,7 @@ class Pipeline:
                 align_to_words,
                 self._question_first,
             )
-            for (_, text), each in zip(pairs, windows, strict=True)
+            for (_, text), each in zip(pairs, found, strict=True)
         ]
         return results[0] if len(results) == 1 else results
 
@@ -162,11 +159,6 @@ class Pipeline:
         if self._question_first:
             return [self._runner.windows(pair, length, stride, "only_second") for pair in pairs]
         return [self._runner.windows((text, asked), length, stride, "only_first") for asked, text in pairs]
-
-
-def _with_logits(windows: Sequence[Tokens], outputs: Iterator[dict[str, Array]]) -> list[tuple[Tokens, Logits]]:
-    logits = [(output["start_logits"], output["end_logits"]) for output in islice(outputs, len(windows))]
-    return list(zip(windows, logits, strict=True))
 
 
 def _pairs(

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from edgeadapt.errors import BundleError, ConfigError
 from edgeadapt.tasks._entities import Piece, Strategy, grouped, without_overlaps
-from edgeadapt.tasks._runner import BATCH_SIZE, Array, Choice, Runner, Tokens, Vocabulary, as_rows, check_texts, choices
+from edgeadapt.tasks._runner import (
+    BATCH_SIZE,
+    Array,
+    Choice,
+    Runner,
+    Tokens,
+    Vocabulary,
+    as_rows,
+    check_texts,
+    choices,
+    in_windows,
+)
 from edgeadapt.tasks._samples import TEXTS
 from edgeadapt.tasks._scores import softmax
 
@@ -122,19 +132,17 @@ class Pipeline:
         texts = check_texts(rows)
         adapters = choices(adapter, len(texts))
         windows = self._windows(texts, stride, aggregation_strategy)
-        flat = [window for each in windows for window in each]
-        names = [name for each, name in zip(windows, adapters, strict=True) for _ in each]
-        outputs = self._runner.run(flat, names, batch_size)
+        found = in_windows(self._runner, windows, adapters, batch_size)
         results = [
             postprocess(
-                _with_logits(each, outputs),
+                [(tokens, output["logits"]) for tokens, output in each],
                 text,
                 self._runner.labels(name),
                 self._runner.vocabulary,
                 aggregation_strategy,
                 ignore_labels,
             )
-            for text, each, name in zip(texts, windows, adapters, strict=True)
+            for text, each, name in zip(texts, found, adapters, strict=True)
         ]
         return results if as_list else results[0]
 
@@ -144,8 +152,3 @@ class Pipeline:
         if strategy == "none":
             raise ConfigError("stride: windows overlap, so it needs an aggregation_strategy other than 'none'.")
         return [self._runner.windows(text, self._runner.max_length, stride, "longest_first") for text in texts]
-
-
-def _with_logits(windows: Sequence[Tokens], outputs: Iterator[dict[str, Array]]) -> list[tuple[Tokens, Array]]:
-    logits = [output["logits"] for output in islice(outputs, len(windows))]
-    return list(zip(windows, logits, strict=True))
