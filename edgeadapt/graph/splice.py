@@ -23,15 +23,21 @@ ENTERS = "edgeadapt.enters"
 def slot_values(wiring: Wiring, method: str, dtype: ir.DataType) -> dict[str, ir.Value]:
     """Returns the slots of a method at a site as graph inputs, by param: `<site>.<param>` with free rows and rank.
 
-    Rank is one symbol for each site and method, so that two sites of one adapter may differ.
+    Rank is one symbol for each site and method, so that two sites of one adapter may differ. Rows are one for each
+    slot: in a mixed batch some slots have one row, others one for each row of the batch, and ONNX Runtime lets values
+    whose shapes read alike share their memory.
     """
     site = wiring.site
-    free = {"rank": f"{site.name}.{method}.rank"}
+
+    def named(param: str, dim: int | str) -> int | str:
+        owner = {"rank": method, "rows": param}.get(str(dim))
+        return dim if owner is None else f"{site.name}.{owner}.{dim}"
+
     return {
         param: ir.Value(
             name=f"{site.name}.{param}",
             type=ir.TensorType(dtype),
-            shape=ir.Shape([free.get(dim, dim) if isinstance(dim, str) else dim for dim in shape]),
+            shape=ir.Shape([named(param, dim) for dim in shape]),
         )
         for param, shape in methods.get(method).shapes(site).items()
     }
