@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from edgeadapt.adapter import Array
 from edgeadapt.errors import CheckpointError, UnsupportedError, listed
 from edgeadapt.exporter import heads, tensor_files
 from edgeadapt.exporter.checkpoint import CONFIG, Checkpoint, Part
+from edgeadapt.methods import invertible
 
 WEIGHTS, PICKLE = "adapter.safetensors", "pytorch_adapter.bin"
 
@@ -64,11 +66,19 @@ def read(folder: Path, *, allow_pickle: bool = False) -> Checkpoint:
         PickleError: The weights are a pickle and `allow_pickle` is not given.
         UnsupportedError: The adapter's architecture, or the model's, is not one that edgeadapt can do exactly.
     """
+    own = read_member(folder, allow_pickle=allow_pickle)
+    head = heads.read(folder, own.config["model_type"], allow_pickle=allow_pickle)
+    tensor_files.refuse_infinite(folder, head.tensors)
+    return replace(own, tensors={**own.tensors, **head.tensors}, labels=head.labels, problem_type=head.problem_type)
+
+
+def read_member(folder: Path, *, allow_pickle: bool) -> Checkpoint:
+    """Reads an adapter without its head; raises as `read` does."""
     config = tensor_files.read_json(folder / CONFIG)
     name, model_type = config.get("name"), config.get("model_type")
     if not isinstance(config.get("config"), dict) or not isinstance(name, str) or not isinstance(model_type, str):
         raise CheckpointError(f"{folder / CONFIG} is not AdapterHub's: it lacks config, name or model_type.")
-    parts = _parts(folder, config["config"])
+    parts = _parts(folder, config)
     if model_type not in SUBLAYERS:
         raise UnsupportedError(
             f"{folder}: AdapterHub's adapters of {model_type} are not supported.\n"
@@ -85,13 +95,13 @@ def read(folder: Path, *, allow_pickle: bool = False) -> Checkpoint:
             tensors[plain] = tensor
     if problems:
         raise CheckpointError.collect(f"{folder} holds tensors that edgeadapt doesn't know:", problems)
-    head = heads.read(folder, model_type, allow_pickle=allow_pickle)
-    tensor_files.refuse_infinite(folder, {**tensors, **head.tensors})
-    return Checkpoint(folder, config, {**tensors, **head.tensors}, head.labels, head.problem_type, "adapterhub", parts)
+    tensor_files.refuse_infinite(folder, tensors)
+    return Checkpoint(folder, config, tensors, None, None, "adapterhub", parts)
 
 
-def _parts(folder: Path, config: Mapping[str, Any]) -> tuple[Part, ...]:
-    """Returns the methods of an adapter; a union has several."""
+def _parts(folder: Path, record: Mapping[str, Any]) -> tuple[Part, ...]:
+    """Returns the methods of an adapter; a union has several, and a bottleneck may come with an invertible adapter."""
+    config = record["config"]
     members = config["configs"] if config.get("architecture") == "union" else [config]
     unknown = [str(each.get("architecture")) for each in members if each.get("architecture") not in TYPES]
     if unknown:
@@ -100,7 +110,18 @@ def _parts(folder: Path, config: Mapping[str, Any]) -> tuple[Part, ...]:
             f"{folder}: AdapterHub's {listed(unknown)} is not supported. Supported: bottlenecks, {listed(known)}, and "
             "unions of these."
         )
-    return tuple(Part(TYPES[each.get("architecture")], each) for each in members)
+    parts = [Part(TYPES[each.get("architecture")], each) for each in members]
+    for each in members:
+        if each.get("inv_adapter"):
+            taken = {key: value for key, value in each.items() if key in invertible.FIELDS}
+            parts.append(Part(invertible.TYPE, {**taken, "model_class": record.get("model_class")}))
+    return tuple(parts)
+
+
+def end_of(module: str, ends: Mapping[str, str]) -> str:
+    """Returns the linear layer that ends a sublayer, by the module in which AdapterHub has what it adds to it."""
+    outer, _, last = module.rpartition(".")
+    return f"{outer}.{ends[last]}" if last in ends else f"{module}.{ends.get('', '')}"
 
 
 def _plain(name: str, adapter: str, ends: Mapping[str, str]) -> str | None:
@@ -115,9 +136,7 @@ def _plain(name: str, adapter: str, ends: Mapping[str, str]) -> str | None:
     own = re.escape(adapter)
     if match := re.fullmatch(rf"(.*)\.adapters\.{own}\.(.*)", name):
         module, tensor = match.groups()
-        outer, _, last = module.rpartition(".")
-        end = f"{outer}.{ends[last]}" if last in ends else f"{module}.{ends.get('', '')}"
-        return f"{end}.adapters.{tensor}"
+        return f"{end_of(module, ends)}.adapters.{tensor}"
     if match := re.fullmatch(rf"(.*)\.loras\.{own}\.(.*)", name):
         return ".loras.".join(match.groups())
     if match := re.fullmatch(rf"(?:.*\.)?shared_parameters\.{own}\.(.*)", name):

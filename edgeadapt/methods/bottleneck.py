@@ -33,14 +33,20 @@ FLAGS = (
     "original_ln_before", "parallel", "ln_before", "ln_after", "residual_after_ln", "residual_post_add",
     "adapter_residual_before_ln", "gated", "no_original_ln_after",
 )  # fmt: skip
+PARAMS = (
+    "adapter_down", "adapter_down_bias", "adapter_up", "adapter_up_bias", "adapter_ln_before", "adapter_ln_before_bias",
+    "adapter_ln_after", "adapter_ln_after_bias", "adapter_gate", "adapter_gate_bias",
+)  # fmt: skip
+"""What a block may have, whatever its options."""
+
 TITLE = "bottleneck"
 TYPE = "bottleneck"
 FIELDS = frozenset({
     "adapter_residual_before_ln", "cross_adapter", "dropout", "factorized_phm_W", "factorized_phm_rule",
-    "hypercomplex_nonlinearity", "init_weights", "init_weights_seed", "inv_adapter_reduction_factor", "is_parallel",
-    "learn_phm", "leave_out", "ln_after", "ln_before", "mh_adapter", "non_linearity", "original_ln_after",
-    "original_ln_before", "output_adapter", "phm_bias", "phm_c_init", "phm_dim", "phm_init_range", "phm_layer",
-    "phm_rank", "reduction_factor", "residual_before_ln", "scaling", "shared_W_phm", "shared_phm_rule",
+    "hypercomplex_nonlinearity", "init_weights", "init_weights_seed", "inv_adapter", "inv_adapter_reduction_factor",
+    "is_parallel", "learn_phm", "leave_out", "ln_after", "ln_before", "mh_adapter", "non_linearity",
+    "original_ln_after", "original_ln_before", "output_adapter", "phm_bias", "phm_c_init", "phm_dim", "phm_init_range",
+    "phm_layer", "phm_rank", "reduction_factor", "residual_before_ln", "scaling", "shared_W_phm", "shared_phm_rule",
     "stochastic_depth", "use_gating",
 })  # fmt: skip
 SHARED = "shared_parameters."
@@ -83,6 +89,13 @@ class Bottleneck:
         """Returns down `(rows, in, rank)`, up `(rows, rank, out)`, their biases and what the options ask for."""
         if not site.sublayer:
             return {}
+        found = self.block(site)
+        if self.switched:
+            found["adapter_on"] = (site.rows, 1, 1)
+        return {self.name(param): shape for param, shape in found.items()}
+
+    def block(self, site: Site) -> dict[str, Shape]:
+        """Returns the params of the block itself, by what they are."""
         rows, width = site.rows, site.out_features
         found: dict[str, Shape] = {
             "adapter_down": (rows, width, "rank"),
@@ -95,23 +108,14 @@ class Bottleneck:
                 found |= {f"adapter_{norm}": (rows, 1, width), f"adapter_{norm}_bias": (rows, 1, width)}
         if "gated" in self.flags:
             found |= {"adapter_gate": (rows, width, 1), "adapter_gate_bias": (rows, 1, 1)}
-        if self.switched:
-            found["adapter_on"] = (rows, 1, 1)
-        return {self.name(param): shape for param, shape in found.items()}
+        return found
 
     def graph(self, op: Op, at: Point, params: dict[str, Value]) -> Value:
         """Returns the module's output with the block's added, or what the sublayer then gives."""
         own = {name.partition(".")[0]: value for name, value in params.items()}
         sublayer = self._sublayer(at)
         x, residual = self._ends(op, at, sublayer)
-        block = self._block(op, at.site, x, own)
-        if "gated" in self.flags:
-            gate = op.Sigmoid(op.Add(op.MatMul(x, own["adapter_gate"]), own["adapter_gate_bias"]))
-            block = op.Mul(block, op.ReduceMean(gate, op.constant(np.array([1], np.int64)), keepdims=1))
-        if "adapter_residual_before_ln" in self.flags:
-            out = self._norm(op, op.Add(block, residual), at.site, own, "ln_after")
-        else:
-            out = op.Add(residual, self._norm(op, block, at.site, own, "ln_after"))
+        out = self.applied(op, at.site, x, residual, own)
         if not self.switched:
             return out
         on = op.Greater(own["adapter_on"], op.constant(np.array(0.5, np.float32)))
@@ -138,11 +142,22 @@ class Bottleneck:
             return x, op.Add(at.y, sublayer.residual)
         return x, x if "residual_after_ln" in self.flags else at.y
 
-    def _block(self, op: Op, site: Site, x: Value, own: dict[str, Value]) -> Value:
+    def applied(self, op: Op, site: Site, x: Value, residual: Value | None, own: dict[str, Value]) -> Value:
+        """Returns what the block makes of `x`, added to the residual if there is one (`forward`)."""
+        block = op.Add(op.MatMul(self.active(op, site, x, own), own["adapter_up"]), own["adapter_up_bias"])
+        if "gated" in self.flags:
+            gate = op.Sigmoid(op.Add(op.MatMul(x, own["adapter_gate"]), own["adapter_gate_bias"]))
+            block = op.Mul(block, op.ReduceMean(gate, op.constant(np.array([1], np.int64)), keepdims=1))
+        if residual is not None and "adapter_residual_before_ln" in self.flags:
+            return self._norm(op, op.Add(block, residual), site, own, "ln_after")
+        normed = self._norm(op, block, site, own, "ln_after")
+        return normed if residual is None else op.Add(residual, normed)
+
+    def active(self, op: Op, site: Site, x: Value, own: dict[str, Value]) -> Value:
+        """Returns what is inside of the block, `act(x D + d)`, `(batch, n, rank)`."""
         entering = self._norm(op, x, site, own, "ln_before")
         down = op.Add(op.MatMul(entering, own["adapter_down"]), own["adapter_down_bias"])
-        active = _activations.apply(op, self.activation, down)
-        return op.Add(op.MatMul(active, own["adapter_up"]), own["adapter_up_bias"])
+        return _activations.apply(op, self.activation, down)
 
     def _norm(self, op: Op, x: Value, site: Site, own: dict[str, Value], norm: str) -> Value:
         """Returns `x` after a norm of the adapter's own, or `x` where it has no such norm."""
@@ -194,11 +209,27 @@ def read(config: Mapping[str, Any], module: Module, tensors: Mapping[str, Array]
     """
     swapped = any(name.endswith(SWAPPED) for name in tensors)
     form = variant(options_of(config, swapped=swapped))
+    stored = {name.removesuffix(SWAPPED): tensor for name, tensor in tensors.items()}
+    found = arrays(config, form, module, stored)
+    if form.switched:
+        found["adapter_on"] = np.ones(1)
+    return {f"bottleneck-{form.options}": {form.name(param): param_of(array) for param, array in found.items()}}
+
+
+def param_of(array: Array) -> Array:
+    """Returns an array as a slot takes it, `(1, ., .)`."""
+    return np.ascontiguousarray(np.atleast_2d(array), np.float32)[None]
+
+
+def arrays(
+    config: Mapping[str, Any], form: Bottleneck, module: Module, tensors: Mapping[str, Array]
+) -> dict[str, Array]:
+    """Returns the params of a block by what they are, in float64, with the scaling multiplied in; raises as `read`."""
     if not module.site.sublayer:
         raise UnsupportedError(
             f"{module.name}: what leaves it is not only added to a residual, so no bottleneck can be there"
         )
-    left = {name.removesuffix(SWAPPED): tensor for name, tensor in tensors.items()}
+    left = dict(tensors)
     missing: list[str] = []
 
     def take(name: str) -> Array:
@@ -228,18 +259,11 @@ def read(config: Mapping[str, Any], module: Module, tensors: Mapping[str, Array]
         left.pop(f"adapter_down.0.{twin}", None) if "ln_before" in form.flags else None  # the same norm again
     if "gated" in form.flags:
         found["adapter_gate"], found["adapter_gate_bias"] = take("gate.weight").T, take("gate.bias")
-    if form.switched:
-        found["adapter_on"] = np.ones(1)
     if missing or left:
         words = [f"lacks {listed(missing)}"] if missing else []
         words += [f"has {listed(sorted(left))}, which its configuration doesn't ask for"] if left else []
         raise BindingError(f"{module.name}: the bottleneck {' and '.join(words)}")
-    return {
-        f"bottleneck-{form.options}": {
-            form.name(param): np.ascontiguousarray(np.atleast_2d(array), np.float32)[None]
-            for param, array in found.items()
-        }
-    }
+    return found
 
 
 def options_of(config: Mapping[str, Any], *, swapped: bool = False) -> str:

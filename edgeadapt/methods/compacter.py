@@ -35,7 +35,9 @@ def weight(
         if not is_shared:
             return take(f"{layer}.{name}")
         if name not in shared:
-            raise BindingError(f"{layer}: got no {name}, which all modules share")
+            raise BindingError(
+                f"{layer}: got no {name}, which all modules share; save the adapter from a model with a head"
+            )
         return np.asarray(shared[name], np.float64)
 
     rule_shared, weight_shared = config.get("shared_phm_rule", True), config.get("shared_W_phm", False)
