@@ -59,3 +59,63 @@ def _stir(name: str, parameter: Any) -> None:
 def _is_scale(name: str, parameter: Any) -> bool:
     """Tells whether a tensor is IA3's: AdapterHub has them as a `lora_B` of rank one, all ones at first."""
     return name.endswith("lora_B") and bool((parameter == 1).all())
+
+
+def setup(
+    base_folder: Path,
+    folder: Path,
+    configs: dict[str, Any],
+    tree: Any,
+    fusion: dict[str, Any] | str = "dynamic",
+    head: dict[str, Any] | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> Path:
+    """Writes adapters that are put together, as `save_adapter_setup` does, and returns the folder.
+
+    Args:
+        base_folder: What `tests.tiny.base` wrote.
+        folder: Where.
+        configs: Configurations of the library, by adapter.
+        tree: An adapter's name, or the name of a composition and what it puts together.
+        fusion: Options of the AdapterFusion that the tree has, or the name of some.
+        head: Options of the head; None leaves it out.
+        seed: Of the weights.
+        options: Of the outermost composition, such as `weights`.
+    """
+    import torch
+    import transformers
+
+    adapters: Any = importlib.import_module("adapters")
+    torch.manual_seed(seed)
+    with quiet():
+        if head is None:
+            model = getattr(transformers, AUTO["feature-extraction"]).from_pretrained(base_folder)
+            adapters.init(model)
+        else:
+            model = adapters.AutoAdapterModel.from_pretrained(base_folder)
+            settings = dict(head)
+            getattr(model, f"add_{settings.pop('kind', 'classification')}_head")("own", **settings)
+        for name, config in configs.items():
+            model.add_adapter(name, config=config)
+        block = _block(model, tree, fusion, options)
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if any(f".{each}." in name for each in (*configs, "own")):
+                    _stir(name, parameter)
+                elif ".adapter_fusion_layer." in name:  # of a softmax that still weighs several
+                    parameter.copy_(torch.randn_like(parameter) * 0.05)
+        said = {} if head is None else {"head_setup": "own"}
+        model.save_adapter_setup(str(folder), block, use_safetensors=True, **said)
+    return folder
+
+
+def _block(model: Any, tree: Any, fusion: dict[str, Any] | str, options: dict[str, Any]) -> Any:
+    if isinstance(tree, str):
+        return tree
+    library: Any = importlib.import_module("adapters.composition")
+    block = getattr(library, tree[0])(*[_block(model, child, fusion, {}) for child in tree[1:]], **options)
+    if tree[0] == "Fuse":
+        names = [child if isinstance(child, str) else child.last() for child in block]
+        model.add_adapter_fusion(names, fusion, name=block.name)
+    return block

@@ -344,6 +344,10 @@ def _check_complete(
     config, title = reading.config, reading.reader.TITLE
     if "leave_out" in config:
         _check_layers(modules, wirings, config["leave_out"] or (), title, problems)
+    if isinstance(reading.reader, methods.Composer):
+        for member, left_out, there in reading.reader.members(config, names):
+            placed = {module: modules[module] for module in there if module in modules}
+            _check_layers(placed, wirings, left_out, f"part of {member!r}", problems)
     for site, wiring in wirings.sites.items():
         name = _as_trained(site, wirings, modules)
         bare = wiring.site.kind == "attention"  # it has no weights of its own
@@ -447,6 +451,7 @@ def _source(checkpoint: Checkpoint, unused: list[str]) -> dict[str, Any]:
     keys = {
         "peft_version": "peft_version",
         "adapters_version": "version",
+        "composition": "composition",
         "r": "r",
         "alpha": "lora_alpha",
         "rslora": "use_rslora",

@@ -33,7 +33,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
@@ -185,6 +185,17 @@ class Spreader(Protocol):
             BindingError: Tensors are missing, spare, or of other shapes.
             UnsupportedError: The configuration or the base ask for something that can't be done exactly.
         """
+        ...
+
+
+@runtime_checkable
+class Composer(Protocol):
+    """A reader of several adapters put together."""
+
+    def members(
+        self, config: Mapping[str, Any], names: Mapping[str, Array]
+    ) -> Sequence[tuple[str, Collection[int], set[str]]]:
+        """Returns every adapter's name, the layers it leaves out, and the modules it is at in a checkpoint."""
         ...
 
 

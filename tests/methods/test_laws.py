@@ -20,7 +20,14 @@ IN, OUT, RANK, BATCH, LENGTH = 12, 8, 3, 4, 5
 KINDS: tuple[Kind, ...] = ("linear", "embedding", "layer_norm", "rms_norm")
 VARIANTS = {
     "module": [],  # one for each adapter, whose functions only its model has
+    "invertible": ["invertible-relu", "invertible-gelu"],
     "oft": ["oft-3", "oft-12"],
+    "composition": [
+        "composition-stack(relu-original_ln_before,gelu-parallel,tanh-ln_before)",
+        "composition-average(relu,swish-original_ln_before-gated)",
+        "composition-fuse-query_before_ln-residual_before-value(relu-original_ln_before,stack(gelu,mish-ln_after))",
+        "composition-swapped-stack(relu-original_ln_before,fuse(relu,gelu-parallel-no_original_ln_after))",
+    ],
     "bottleneck": [
         "bottleneck-relu",
         "bottleneck-gelu-original_ln_before",
