@@ -10,11 +10,11 @@ import pytest
 
 import edgeadapt
 from edgeadapt import bundle
-from edgeadapt.adapter import Array
 from edgeadapt.errors import AdapterError
 from edgeadapt.exporter import bare
 from edgeadapt.exporter.pipeline import export
 from tests import tiny
+from tests.exporter.classifiers import batch
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +36,6 @@ def _as_part_of_a_headed_model(folder: Path) -> None:
 
     config = json.loads((folder / "adapter_config.json").read_text())
     (folder / "adapter_config.json").write_text(json.dumps({**config, "task_type": None}))
-
-
-def batch(rows: int, length: int, seed: int = 0) -> dict[str, Array]:
-    """Returns random tokens, the last row padded to a third of the length."""
-    ids = np.random.default_rng(seed).integers(5, 100, (rows, length))
-    mask = np.ones_like(ids)
-    mask[-1, max(1, length // 3) :] = 0
-    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
 
 
 def test_without_an_adapter_the_switchable_model_is_the_base_bit_for_bit(headed: Path, tmp_path: Path) -> None:
