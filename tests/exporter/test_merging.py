@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -21,25 +19,16 @@ from safetensors.numpy import load_file, save_file
 import edgeadapt
 from edgeadapt import bundle
 from edgeadapt.adapter import Array
-from edgeadapt.errors import (
-    AdapterError,
-    BundleError,
-    ConfigError,
-    EdgeAdaptError,
-    OutputExistsError,
-    ParityError,
-)
+from edgeadapt.errors import OutputExistsError
 from edgeadapt.exporter import assemble, merging
 from edgeadapt.exporter.merging import merge
 from edgeadapt.exporter.pipeline import export
 from edgeadapt.graph import sites
 from edgeadapt.graph.fold import base_weights
-from edgeadapt.parity import Tolerance
 from tests import tiny
 from tests.exporter import snapshot
+from tests.exporter.classifiers import LEAST_EFFECT, MAX_ERROR, batch, from_peft
 
-MAX_ERROR = 1e-5
-LEAST_EFFECT = 0.05
 LABELS = {"spam": 2, "intents": 5}
 
 
@@ -67,26 +56,11 @@ def headless(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def batch(rows: int = 3, length: int = 11) -> dict[str, Array]:
-    """Returns random tokens."""
-    ids = np.random.default_rng(4).integers(5, 100, (rows, length))
-    return {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
-
-
 def run(model: Path, **feeds: Array) -> Array:
     """Returns the first output of a model, run by ONNX Runtime alone."""
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     output: Array = session.run(None, feeds)[0]
     return output
-
-
-def classifier(base: Path, folder: Path, num_labels: int) -> Array:
-    """Returns the logits that PEFT gives."""
-    with tiny.quiet(), torch.no_grad():
-        model = transformers.AutoModelForSequenceClassification.from_pretrained(base, num_labels=num_labels)
-        inputs = {name: torch.from_numpy(array) for name, array in batch().items()}
-        logits: Array = peft.PeftModel.from_pretrained(model, str(folder)).eval()(**inputs).logits.numpy()
-        return logits
 
 
 def merged_in_torch(folder: Path, names: Sequence[str]) -> Array:
@@ -120,7 +94,7 @@ def test_folded_is_switched_is_peft(
     for report in (folded, switched):
         assert report.name == name
         assert report.max_abs_error <= MAX_ERROR < LEAST_EFFECT < report.effect == record.effect
-    expected = classifier(tiny_base, tiny_adapters[name], LABELS[name])
+    expected = from_peft(tiny_base, tiny_adapters[name], LABELS[name])
     for got in (
         run(tmp_path / "fold.onnx", **batch()),
         run(tmp_path / "switch.onnx", **batch(), **weights(tiny_bundle, name)),
@@ -263,18 +237,6 @@ def test_the_base_and_the_subgraphs_are_all_that_is_merged(
     assert set(loaded) == {"base.onnx", "adapters/one/subgraph.onnx"}
 
 
-def test_two_heads_cant_be_folded_together(tiny_bundle: Path, tmp_path: Path) -> None:
-    with pytest.raises(AdapterError) as caught:
-        merge(tiny_bundle, ["spam", "intents"], tmp_path / "both.onnx", mode="fold")
-
-    assert str(caught.value).splitlines() == [
-        "Adapters that replace the same module can't be folded together:",
-        "  classifier: brought by 'spam' and by 'intents'",
-        "Fold one of them.",
-    ]
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_two_heads_can_be_switched(tiny_bundle: Path, tmp_path: Path) -> None:
     merge(tiny_bundle, ["spam", "intents"], tmp_path / "both.onnx", mode="switch")
 
@@ -286,103 +248,6 @@ def test_two_heads_can_be_switched(tiny_bundle: Path, tmp_path: Path) -> None:
         filling = session.adapter(name).filling.arrays
         got = run(tmp_path / "both.onnx", **batch(), **{slot: filling[slot] for slot in slots})
         np.testing.assert_array_equal(got, np.asarray(session.run(batch(), adapter=name)["logits"]))
-
-
-REFUSED: dict[str, tuple[list[str], str, str, type[EdgeAdaptError], str]] = {
-    "into the bundle, beside others": (
-        ["spam"],
-        "bundle/spam.onnx",
-        "fold",
-        ConfigError,
-        "spam can't be folded into a bundle in which intents stay switchable:\nfolding changes the base's weights, and "
-        "the others were trained on the base as it is.\nWrite the folded model to a file outside the bundle.",
-    ),
-    "into the bundle, over its model": (["spam"], "bundle/model.onnx", "fold", ConfigError, "stay switchable"),
-    "into the bundle, by another way": (["spam"], "out/../bundle/x.onnx", "fold", ConfigError, "stay switchable"),
-    "into the bundle, switchable": (
-        ["spam"],
-        "bundle/spam.onnx",
-        "switch",
-        ConfigError,
-        "bundle/spam.onnx lies in the bundle, which switch leaves as it is.\nWrite to a file outside of it.",
-    ),
-    "over a file": (["spam"], "there.onnx", "fold", OutputExistsError, "there.onnx exists already.\nRemove it"),
-    "over a folder": (["spam"], "out", "fold", OutputExistsError, "out exists already."),
-    "another suffix": (["spam"], "spam.bin", "fold", ConfigError, "its name must end in .onnx."),
-    "unknown": (
-        ["spma", "spam", "intent", "zzz"],
-        "x.onnx",
-        "fold",
-        AdapterError,
-        "The bundle has no such adapter:\n  spma (did you mean 'spam'?)\n  intent (did you mean 'intents'?)\n  zzz\n"
-        "It has: intents, spam.",
-    ),
-    "the base": (["none"], "x.onnx", "switch", AdapterError, "The bundle has no such adapter:\n  none"),
-    "twice": (["spam", "spam"], "x.onnx", "fold", ConfigError, "Name at least one adapter, and each of them once."),
-    "nothing": ([], "x.onnx", "fold", ConfigError, "Name at least one adapter, and each of them once."),
-    "another mode": (["spam"], "x.onnx", "flod", ConfigError, "'fold' or 'switch' (did you mean 'fold'?)."),
-}
-
-
-@pytest.mark.parametrize("case", sorted(REFUSED))
-def test_what_cant_be_merged_is_refused_and_nothing_is_written(case: str, tiny_bundle: Path, tmp_path: Path) -> None:
-    names, output, mode, kind, message = REFUSED[case]
-    (tmp_path / "out").mkdir()
-    (tmp_path / "there.onnx").write_bytes(b"mine")
-    (tmp_path / "bundle").symlink_to(tiny_bundle)
-    before = snapshot(tmp_path), snapshot(tiny_bundle)
-
-    with pytest.raises(kind) as caught:
-        merge(tmp_path / "bundle", names, tmp_path / output, mode=mode)  # type: ignore[arg-type]  # "another mode"
-
-    assert type(caught.value) is kind
-    assert message in str(caught.value)
-    assert (snapshot(tmp_path), snapshot(tiny_bundle)) == before
-
-
-@pytest.mark.parametrize("mode", ["fold", "switch"])
-def test_numbers_beyond_the_tolerance_are_refused(
-    mode: Literal["fold", "switch"], tiny_bundle: Path, tmp_path: Path
-) -> None:
-    with pytest.raises(ParityError, match=r"(?s)differs from PyTorch:.*spam: the max abs error.*Nothing was written"):
-        merge(tiny_bundle, ["spam"], tmp_path / "spam.onnx", mode=mode, tolerance=Tolerance(max_abs=1e-12))
-
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("file", ["adapters/spam/subgraph.onnx", "adapters/spam/parity.npz", "base.onnx"])
-def test_a_file_that_was_changed_is_refused(file: str, tiny_bundle: Path, tmp_path: Path) -> None:
-    home = Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
-    content = bytearray((home / file).read_bytes())
-    content[len(content) // 2] ^= 1
-    (home / file).write_bytes(content)
-
-    with pytest.raises(BundleError, match=f"{Path(file).name}: has the sha256"):
-        merge(home, ["spam"], tmp_path / "spam.onnx", mode="fold")
-
-    assert not (tmp_path / "spam.onnx").exists()
-
-
-@pytest.mark.parametrize("writes", [0, 1], ids=["to compare", "the output"])
-def test_a_full_disk_leaves_nothing(
-    writes: int, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = snapshot(tiny_bundle)
-    whole, calls = ir.save, []
-
-    def save(model: ir.Model, path: Path, **options: Any) -> None:
-        whole(model, path, **options)
-        calls.append(path)
-        if len(calls) > writes:
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(ir, "save", save)
-
-    with pytest.raises((OSError, BundleError), match=r"No space left|The disk is full: .*spam.onnx was not"):
-        merge(tiny_bundle, ["spam"], tmp_path / "spam.onnx", mode="fold")
-
-    assert list(tmp_path.iterdir()) == []
-    assert snapshot(tiny_bundle) == before
 
 
 def test_large_weights_get_a_file_of_their_own(
