@@ -106,7 +106,8 @@ def setup(
                 elif ".adapter_fusion_layer." in name:  # of a softmax that still weighs several
                     parameter.copy_(torch.randn_like(parameter) * 0.05)
         said = {} if head is None else {"head_setup": "own"}
-        model.save_adapter_setup(str(folder), block, use_safetensors=True, **said)
+        pickled = any("prefix_tunings" in name for name in model.state_dict())
+        model.save_adapter_setup(str(folder), block, use_safetensors=not pickled, **said)
     return folder
 
 

@@ -40,7 +40,12 @@ module of their own, or (the empty name) the sublayer's. `swapped` says that the
 layer's output and the other way round (`AlbertAttentionWithAdapters.forward`). Source:
 `adapters.models.<architecture>.mixin_*` and `modeling_*`."""
 
-TYPES: Mapping[str | None, str] = {None: "bottleneck", "lora": "lora", "prefix_tuning": "prefix_tuning"}
+TYPES: Mapping[str | None, str] = {
+    None: "bottleneck",
+    "lora": "lora",
+    "prefix_tuning": "prefix_tuning",
+    "prompt_tuning": "prompt_tuning",
+}
 """AdapterHub's architectures, and the types of the readers that read them."""
 
 

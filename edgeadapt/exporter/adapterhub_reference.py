@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
+from edgeadapt import tasks
 from edgeadapt.adapter import Adapter, Array
 from edgeadapt.errors import CheckpointError, UnsupportedError
 from edgeadapt.exporter import adapterhub, compositions, heads, reference, tensor_files, trace
@@ -20,6 +21,7 @@ from edgeadapt.exporter import base as bases
 from edgeadapt.exporter.checkpoint import CONFIG, Checkpoint
 from edgeadapt.exporter.reference import Outputs
 from edgeadapt.graph.sites import Wirings
+from edgeadapt.methods import adapterhub_prompt
 
 
 def adapter_outputs(
@@ -72,7 +74,17 @@ def adapter_outputs(
     model.set_active_adapters(active)
     if head is not None:
         model.active_head = head
-    return Outputs(trace.run(base, inputs, names, model), plain)
+    adapted = trace.run(base, inputs, names, model)
+    if any(part.type == adapterhub_prompt.TYPE for part in checkpoint.parts):
+        adapted = _of_tokens(base.task, adapted, inputs)
+    return Outputs(adapted, plain)
+
+
+def _of_tokens(task: str, outputs: Mapping[str, Array], inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Returns outputs without what they have of a prompt's places, which come first."""
+    length = inputs["input_ids"].shape[1]
+    axes = tasks.get(task).OUTPUTS
+    return {name: array[:, -length:] if "sequence" in axes[name] else array for name, array in outputs.items()}
 
 
 def _load(model: Any, folder: Path, scratch: Path, *, with_head: bool = False) -> str:

@@ -18,7 +18,7 @@ from edgeadapt.errors import CheckpointError, EdgeAdaptError, UnsupportedError, 
 from edgeadapt.exporter import adapterhub, heads, tensor_files
 from edgeadapt.exporter import checkpoint as checkpoints
 from edgeadapt.exporter.checkpoint import Checkpoint, Part
-from edgeadapt.methods import _fusion, invertible
+from edgeadapt.methods import _fusion, adapterhub_prompt, invertible
 from edgeadapt.methods import composition as composer
 
 SETUP = "adapter_setup.json"
@@ -276,6 +276,8 @@ def _composed(setup: Setup, adapters: Mapping[str, Checkpoint]) -> tuple[dict[st
             elif part.type == invertible.TYPE:
                 if name == first:
                     parts.append(part)
+            elif part.type == adapterhub_prompt.TYPE and name != first:
+                problems.append(f"{name}: a prompt that isn't first, which adapters 1.3.0 leaves out; put it first")
             elif counts[part.type] > 1 or name not in alone:
                 problems.append(
                     f"{name}: {part.type} in {_shown(setup.tree)}; only bottlenecks can be put together, beside one "

@@ -39,7 +39,7 @@ from functools import cache
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from edgeadapt.adapter import Array, Params, Site
-from edgeadapt.errors import UnsupportedError, listed, nearest
+from edgeadapt.errors import UnsupportedError, nearest
 
 Shape: TypeAlias = tuple[int | str, ...]
 Value: TypeAlias = Any  # a value of the graph library; methods hand it on without looking inside
@@ -225,7 +225,7 @@ def get(name: str) -> Form:
     method, _, options = name.partition("-")
     if method not in forms() or bool(options) != hasattr(_file(method), "variant"):
         raise UnsupportedError(
-            f"There is no adapter method {name!r}{nearest(method, forms())}.\nThere are: {listed(forms())}."
+            f"There is no adapter method {name!r}{nearest(method, forms())}.\nThere are: {', '.join(forms())}."
         )
     form: Form = _file(method).variant(options) if options else _file(method)
     return form

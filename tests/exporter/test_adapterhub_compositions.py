@@ -80,6 +80,7 @@ BLOCKS: dict[str, tuple[str, dict[str, Any]]] = {
     "compacter": ("CompacterPlusPlusConfig", {"reduction_factor": 4}),
     "upper": ("SeqBnConfig", {"reduction_factor": 2, "leave_out": [0]}),
     "lora": ("LoRAConfig", {"r": 2}),
+    "prefix": ("PrefixTuningConfig", {"prefix_length": 3, "flat": True}),
     **MEMBERS,
 }
 TREES: dict[str, Any] = {
@@ -98,6 +99,7 @@ TREES: dict[str, Any] = {
     "fused_kinds": ("Fuse", "gated", "normed", "late"),
     "not_after": ("Stack", "a", "plus"),
     "methods": ("Stack", "lora", "a", "b"),
+    "with_prefix": ("Stack", "a", "prefix", "lora"),
     "alone": ("Stack", "a"),
     "twice": ("Stack", "a", "a"),
 }
