@@ -68,17 +68,7 @@ class Bench:
     outputs: Sequence[str]
 
 
-def run(
-    name: str,
-    checkpoint: Checkpoint,
-    adapter: Adapter,
-    rank: int | None,
-    base: bases.Base,
-    wirings: Wirings,
-    weights: BaseWeight,
-    inputs: Mapping[str, Array],
-    outputs: Sequence[str],
-) -> Live:
+def run(name: str, checkpoint: Checkpoint, adapter: Adapter, rank: int | None, bench: Bench) -> Live:
     """Runs an adapter in the library that trained it, and where a rank is given also what stands in for it.
 
     Args:
@@ -86,23 +76,19 @@ def run(
         checkpoint: Its folder.
         adapter: The adapter, bound to the base.
         rank: The rank of the LoRAs that stand in for its changes of weights, or None.
-        base: The base.
-        wirings: Its sites.
-        weights: Gives the base's own weights.
-        inputs: The inputs of the parity case.
-        outputs: Names of the task's outputs.
+        bench: What it is run on.
 
     Raises:
         ParityError: What PEFT merges is not what PEFT runs, or LoRAs of that rank are too far from it.
         UnsupportedError: A rank is given, and the adapter is no change of weights.
     """
-    bench = Bench(base, wirings, weights, inputs, outputs)
-    exact = REFERENCES[checkpoint.kind](base, wirings, checkpoint, adapter, inputs, outputs)
+    run_there = REFERENCES[checkpoint.kind]
+    exact = run_there(bench.base, bench.wirings, checkpoint, adapter, bench.inputs, bench.outputs)
     if not checkpoints.is_read(checkpoint):
         _check_merge(name, checkpoint, adapter, exact, bench)
     if rank is not None:
         return _stand_in(name, adapter, rank, exact, bench)
-    notes = (_advice(name, adapter, bench),) if adapter.size() > BIG and _is_full(adapter, wirings) else ()
+    notes = (_advice(name, adapter, bench),) if adapter.size() > BIG and _is_full(adapter, bench.wirings) else ()
     return Live(adapter, exact, notes)
 
 

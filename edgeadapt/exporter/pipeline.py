@@ -201,18 +201,9 @@ def _export(
         bound = _bind(sources, own, checkpoint_of, opened, traced, weights, case)
         progress("running PyTorch for reference")
         plain, probes = reference.base_outputs(opened, traced.wirings, case.inputs, list(outputs))
+        bench = live.Bench(opened, traced.wirings, weights, case.inputs, list(outputs))
         lives = {
-            each: live.run(
-                each,
-                checkpoint_of[each],
-                adapter,
-                sources[each].as_lora,
-                opened,
-                traced.wirings,
-                weights,
-                case.inputs,
-                list(outputs),
-            )
+            each: live.run(each, checkpoint_of[each], adapter, sources[each].as_lora, bench)
             for each, adapter in bound.items()
             if each not in own
         }
