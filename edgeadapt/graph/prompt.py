@@ -61,15 +61,18 @@ def _number(node: ir.Node) -> int | None:
 def check(pairs: Iterable[tuple[str, str]]) -> None:
     """Refuses prompts beside methods that average over the sequence, and with it over the room of others' prompts.
 
+    Nothing is known of what modules of one's own do.
+
     Raises:
         UnsupportedError: There are both.
     """
     used = {method for _, method in pairs}
-    averaging = sorted(method for method in used if "gated" in method)
+    averaging = sorted(method for method in used if "gated" in method or method.startswith("module-"))
     if averaging and any(methods.replaces(method) == "sequence" for method in used):
+        does = "may average" if averaging[0].startswith("module-") else "averages"
         raise UnsupportedError(
-            f"Prompts can't share a bundle with {averaging[0]}: its gate averages over the sequence, padding included, "
-            "and a prompt in another row makes that longer.\nExport them as two bundles."
+            f"Prompts can't share a bundle with {averaging[0]}: it {does} over the sequence, padding included, and a "
+            "prompt in another row makes that longer.\nExport them as two bundles."
         )
 
 
