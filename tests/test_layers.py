@@ -44,7 +44,7 @@ LAWS = {
     "runtime": Law(rooms=("bundle", "parity", "tasks"), libraries=("numpy", "onnxruntime"), late=("tokenizers", "PIL")),
     "exporter": Law(
         rooms=("adapter", "graph", "methods", "tasks", "bundle", "parity", "runtime"),
-        libraries=(*FRAMEWORKS, "numpy", "onnx_ir", "onnxruntime", "safetensors", "ml_dtypes", "yaml"),
+        libraries=(*FRAMEWORKS, "numpy", "onnx_ir", "onnxruntime", "safetensors", "ml_dtypes", "sympy", "yaml"),
         late=("PIL", "tokenizers"),
     ),
     # It asks a task only what one input of it is.

@@ -12,11 +12,12 @@ from edgeadapt.bundle.documents import (
 )
 from edgeadapt.bundle.files import record_files, verify_files
 from edgeadapt.bundle.folders import new_folder, replace_file
-from edgeadapt.bundle.names import NONE, check_adapter_name
+from edgeadapt.bundle.names import KEPT, NONE, PAST, PRESENT, check_adapter_name
 from edgeadapt.bundle.records import (
     FORMAT,
     AdapterRecord,
     FileRecord,
+    GenerationRecord,
     ImageRecord,
     Manifest,
     ModelRecord,
@@ -32,10 +33,14 @@ __all__ = [
     "ADAPTER",
     "ADAPTERS",
     "FORMAT",
+    "KEPT",
     "MANIFEST",
     "NONE",
+    "PAST",
+    "PRESENT",
     "AdapterRecord",
     "FileRecord",
+    "GenerationRecord",
     "ImageRecord",
     "Manifest",
     "ModelRecord",

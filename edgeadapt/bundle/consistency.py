@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from edgeadapt.bundle.names import NONE
+from edgeadapt.bundle.names import NONE, PAST, PRESENT
 from edgeadapt.bundle.records import AdapterRecord, ImageRecord, Manifest, Neutral, Slot
 
 WEIGHTS = "weights.onnx_adapter"
@@ -33,6 +33,8 @@ def manifest_problems(manifest: Manifest) -> list[str]:
         problems += [f"$.slots[{index}] ({slot.name}): {problem}" for problem in _slot_problems(slot)]
     if manifest.image:
         problems += _image_problems(manifest.image)
+    if manifest.generation:
+        problems += _cache_problems(manifest)
     return problems
 
 
@@ -74,6 +76,15 @@ def _slot_problems(slot: Slot) -> list[str]:
         if not fits:
             problems.append(f"its neutral has the shape {list(slot.neutral.shape)}, expected {expected}")
     return problems
+
+
+def _cache_problems(manifest: Manifest) -> list[str]:
+    """Returns which part of a decoder's cache enters and doesn't leave, or the other way round."""
+    enters = {tensor.name.removeprefix(PAST) for tensor in manifest.inputs if tensor.name.startswith(PAST)}
+    leaves = {tensor.name.removeprefix(PRESENT) for tensor in manifest.outputs if tensor.name.startswith(PRESENT)}
+    problems = [f"$.outputs: lacks {PRESENT}{name}" for name in sorted(enters - leaves)]
+    problems += [f"$.inputs: lacks {PAST}{name}" for name in sorted(leaves - enters)]
+    return problems if enters | leaves else ["$.generation: is there, and no input begins with past_key_values."]
 
 
 def _image_problems(image: ImageRecord) -> list[str]:

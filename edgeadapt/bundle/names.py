@@ -9,6 +9,12 @@ from edgeadapt.errors import AdapterError
 NONE = "none"
 """The adapter that is the base itself."""
 
+KEPT = "kept_positions"
+"""A decoder's input `(kept,)`: the positions of the sequence whose logits are computed."""
+
+PAST, PRESENT = "past_key_values.", "present."
+"""What the names of a decoder's cache begin with, as it enters and as it leaves; `0.key` and the like follow."""
+
 _ADAPTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _WINDOWS_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE | re.DOTALL)
 _UNSAFE_CHARACTER = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|]')

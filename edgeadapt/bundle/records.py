@@ -154,10 +154,23 @@ class ImageRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class GenerationRecord:
+    """How a decoder is run step by step.
+
+    `eos_ids` are the tokens that end a text; `positions` is how many tokens the model takes, or None where it knows no
+    limit.
+    """
+
+    eos_ids: tuple[Size, ...]
+    positions: Count | None
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """`edgeadapt.json`: what the bundle is, how its model is called, and every file of its top folder but itself.
 
     `labels` and `problem_type` are the base's own, None where the base has no head that PyTorch trained.
+    `generation` is there for a decoder with a cache.
     """
 
     format: str
@@ -173,6 +186,7 @@ class Manifest:
     problem_type: ProblemType | None
     tokenizer: TokenizerRecord | None
     image: ImageRecord | None
+    generation: GenerationRecord | None
     files: dict[FilePath, FileRecord]
 
 

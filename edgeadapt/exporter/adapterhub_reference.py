@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 from edgeadapt import tasks
 from edgeadapt.adapter import Adapter, Array
 from edgeadapt.errors import CheckpointError, UnsupportedError
-from edgeadapt.exporter import adapterhub, compositions, heads, reference, tensor_files, trace
+from edgeadapt.exporter import adapterhub, compositions, forward, heads, reference, tensor_files
 from edgeadapt.exporter import base as bases
 from edgeadapt.exporter.checkpoint import CONFIG, Checkpoint
 from edgeadapt.exporter.reference import Outputs
@@ -70,11 +70,11 @@ def adapter_outputs(
     model.set_active_adapters(None)
     if head is not None:
         model.active_head = head
-    plain = trace.run(base, inputs, names, model)
+    plain = forward.run(base, inputs, names, model)
     model.set_active_adapters(active)
     if head is not None:
         model.active_head = head
-    adapted = trace.run(base, inputs, names, model)
+    adapted = forward.run(base, inputs, names, model)
     if any(part.type == adapterhub_prompt.TYPE for part in checkpoint.parts):
         adapted = _of_tokens(base.task, adapted, inputs)
     return Outputs(adapted, plain)

@@ -12,6 +12,7 @@ import numpy as np
 from edgeadapt import tasks
 from edgeadapt.adapter import Array
 from edgeadapt.errors import UnsupportedError
+from edgeadapt.exporter import decoding
 from edgeadapt.exporter.base import Base
 from edgeadapt.tasks import Task
 
@@ -28,11 +29,13 @@ class Case:
         inputs: Arrays by input name, a row for each sample.
         axes: The names of every input's axes; a fixed one is its length in digits.
         real: The rows are the task's samples, not random tokens (a base without tokenizer).
+        outputs: The names of every output's axes.
     """
 
     inputs: dict[str, Array]
     axes: dict[str, tuple[str, ...]]
     real: bool
+    outputs: Mapping[str, tuple[str, ...]]
 
 
 def case(base: Base, preprocessor: Any | None) -> Case:
@@ -46,12 +49,16 @@ def case(base: Base, preprocessor: Any | None) -> Case:
         UnsupportedError: The model takes inputs that no task knows how to make.
     """
     task = tasks.get(base.task)
+    outputs = task.OUTPUTS
     if base.model.main_input_name == "pixel_values":
         return _images(base, preprocessor)
+    if task.CACHED:
+        inputs, axes = decoding.inputs(base, _left_padded(base, preprocessor))
+        return Case(inputs, axes, preprocessor is not None, {**outputs, **decoding.outputs(axes)})
     names = _text_inputs(base)
-    axes: dict[str, tuple[str, ...]] = dict.fromkeys(names, ("batch", "sequence"))
+    axes = dict.fromkeys(names, ("batch", "sequence"))
     if preprocessor is None:
-        return Case(_random_tokens(base, names), axes, real=False)
+        return Case(_random_tokens(base, names), axes, False, outputs)
     limit = min(128, getattr(base.model.config, "max_position_embeddings", 0) or 128)
     encoded = preprocessor(
         *_texts(task, preprocessor), padding=True, truncation=True, max_length=limit - 2, return_tensors="np"
@@ -60,7 +67,21 @@ def case(base: Base, preprocessor: Any | None) -> Case:
         name: encoded[name].astype(np.int64) if name in encoded else np.zeros_like(encoded["input_ids"])
         for name in names
     }
-    return Case(inputs, axes, real=True)
+    return Case(inputs, axes, True, outputs)
+
+
+def _left_padded(base: Base, tokenizer: Any | None) -> dict[str, Array]:
+    """Returns ids and masks of rows of the lengths that a decoder's case has, padded on the left."""
+    config = base.model.config
+    most = max(decoding.LENGTHS)
+    if tokenizer is None:
+        ids = np.random.default_rng(SEED).integers(0, config.vocab_size, (len(decoding.LENGTHS), most))
+    else:
+        encoded = tokenizer([*tasks.get(base.task).SAMPLES], add_special_tokens=False)["input_ids"]
+        long_enough = [each[:most] for each in encoded if len(each) >= most]
+        ids = np.array([long_enough[row % len(long_enough)] for row in range(len(decoding.LENGTHS))], np.int64)
+    mask = (np.arange(most)[None] >= most - np.array(decoding.LENGTHS)[:, None]).astype(np.int64)
+    return {"input_ids": ids.astype(np.int64) * mask, "attention_mask": mask}
 
 
 def _text_inputs(base: Base) -> list[str]:
@@ -106,9 +127,12 @@ def _images(base: Base, processor: Any | None) -> Case:
         height, width = (size, size) if isinstance(size, int) else tuple(size)
         pixels = np.random.default_rng(SEED).normal(0, 1, (4, config.num_channels, height, width)).astype(np.float32)
     axes = {"pixel_values": ("batch", *(str(length) for length in pixels.shape[1:]))}
-    return Case({"pixel_values": pixels}, axes, real=processor is not None)
+    return Case({"pixel_values": pixels}, axes, processor is not None, tasks.get(base.task).OUTPUTS)
 
 
 def example(found: Case) -> dict[str, Array]:
     """Returns two rows of a case, for the exporter to trace the model with."""
-    return {name: np.ascontiguousarray(array[:2]) for name, array in found.inputs.items()}
+    return {
+        name: np.ascontiguousarray(array[:2]) if found.axes[name][0] == "batch" else array
+        for name, array in found.inputs.items()
+    }

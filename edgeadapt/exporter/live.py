@@ -13,7 +13,7 @@ from torch import nn
 from edgeadapt import parity
 from edgeadapt.adapter import Adapter, Array
 from edgeadapt.errors import ParityError
-from edgeadapt.exporter import adapterhub_reference, low_rank, merged, reference, trace
+from edgeadapt.exporter import adapterhub_reference, forward, low_rank, merged, reference
 from edgeadapt.exporter import base as bases
 from edgeadapt.exporter import checkpoint as checkpoints
 from edgeadapt.exporter.binding import BaseWeight
@@ -157,7 +157,7 @@ def _outputs(adapter: Adapter, bench: Bench) -> dict[str, Array]:
             module.weight = _parameter(weight.T if flip else weight)
             if bias is not None:
                 module.bias = _parameter(bias)
-    return trace.run(fresh, bench.inputs, bench.outputs)
+    return forward.run(fresh, bench.inputs, bench.outputs)
 
 
 def _module(model: nn.Module, name: str) -> Any:

@@ -18,7 +18,7 @@ from torch import nn
 from edgeadapt.adapter import Adapter, Array, Attachment
 from edgeadapt.errors import BindingError, ConfigError, nearest
 from edgeadapt.exporter import base as bases
-from edgeadapt.exporter import trace
+from edgeadapt.exporter import forward, trace
 from edgeadapt.exporter.reference import Outputs
 from edgeadapt.graph.sites import Wirings
 
@@ -90,12 +90,12 @@ def bind(
 
 def outputs(modules: Modules, base: bases.Base, inputs: Mapping[str, Array], names: Sequence[str]) -> Outputs:
     """Returns PyTorch's outputs of the base with modules at its sites, and without them."""
-    plain = trace.run(base, inputs, names)
+    plain = forward.run(base, inputs, names)
     fresh = bases.load(base.source, base.task)
     fresh.model.load_state_dict(base.model.state_dict())
     for site, module in modules.items():
         fresh.model.get_submodule(site).register_forward_hook(_hook(copy.deepcopy(module).eval().float()))
-    return Outputs(trace.run(fresh, inputs, names), plain)
+    return Outputs(forward.run(fresh, inputs, names), plain)
 
 
 def check(name: str, modules: Modules) -> None:
@@ -164,7 +164,7 @@ def _seen(base: bases.Base, sites: Sequence[str], inputs: Mapping[str, Array]) -
     hooks = [base.model.get_submodule(site).register_forward_hook(keep(site)) for site in sites]
     try:
         with torch.no_grad():
-            base.model(**{name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in inputs.items()})
+            forward.Forward(base.model, ())(forward.tensors(inputs))
     finally:
         for hook in hooks:
             hook.remove()

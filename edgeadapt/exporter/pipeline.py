@@ -33,6 +33,7 @@ TASK_TYPES = {
     "TOKEN_CLS": "token-classification",
     "QUESTION_ANS": "question-answering",
     "FEATURE_EXTRACTION": "feature-extraction",
+    "CAUSAL_LM": "text-generation",
 }
 """PEFT's task types, which name the task where the caller doesn't."""
 
@@ -193,7 +194,7 @@ def _export(
         preprocessor = preprocess.load_preprocessing(source)
         case = cases.case(opened, preprocessor)
         progress("writing the base as ONNX")
-        outputs = tasks.get(name).OUTPUTS
+        outputs = case.outputs
         traced = trace.trace(opened, cases.example(case), case.axes, outputs, opset)
         assemble.write_base(folder, traced.model, traced.wirings)
         progress("converting adapters")
@@ -299,6 +300,8 @@ def _manifest(
     fingerprint: str,
     preprocessor: object,
 ) -> Manifest:
+    from edgeadapt.exporter import decoding
+
     task = tasks.get(opened.task)
     slots = assemble.slots(traced.wirings, pairs)
     neutrals = assemble.stored_neutrals(folder, traced.wirings, slots)
@@ -323,6 +326,7 @@ def _manifest(
         problem_type=opened.model.config.problem_type if labelled else None,
         tokenizer=prepared[0],
         image=prepared[1],
+        generation=decoding.record(opened) if task.CACHED else None,
         files={},
     )
 

@@ -20,7 +20,7 @@ from edgeadapt.adapter import NORMS, UNBIASED, Adapter, Array
 from edgeadapt.errors import CheckpointError
 from edgeadapt.exporter import base as bases
 from edgeadapt.exporter import checkpoint as checkpoints
-from edgeadapt.exporter import trace
+from edgeadapt.exporter import forward
 from edgeadapt.exporter.binding import plain_name
 from edgeadapt.exporter.checkpoint import Checkpoint
 from edgeadapt.graph.sites import Wiring, Wirings
@@ -66,7 +66,7 @@ def base_outputs(
             probes |= _probe(wiring, generator)
     model = base.model
     _set_heads(model, wirings, probes)
-    return trace.run(base, inputs, names), probes
+    return forward.run(base, inputs, names), probes
 
 
 def adapter_outputs(
@@ -83,12 +83,12 @@ def adapter_outputs(
         CheckpointError: PEFT can't load what edgeadapt has read, or can't run it.
     """
     fresh = with_heads(base, wirings, adapter)
-    plain = trace.run(fresh, inputs, names)
+    plain = forward.run(fresh, inputs, names)
     with tempfile.TemporaryDirectory() as folder:
         wrapped = load_peft(fresh, wirings, checkpoint, Path(folder) / "adapter")
     model: nn.Module = wrapped if wrapped.active_peft_config.is_prompt_learning else wrapped.get_base_model()
     try:
-        run = _run_prompted if wrapped.active_peft_config.peft_type in PROMPTS else trace.run
+        run = _run_prompted if wrapped.active_peft_config.peft_type in PROMPTS else forward.run
         return Outputs(run(fresh, inputs, names, model), plain)
     except Exception as error:
         raise CheckpointError(f"PEFT can't run {checkpoint.folder} with this base:\n  {error}") from error
@@ -106,11 +106,13 @@ def _run_prompted(
     """
     length = inputs["input_ids"].shape[1]
     if any("sequence" in axes for axes in tasks.get(base.task).OUTPUTS.values()):
-        return {name: array[:, -length:] for name, array in trace.run(base, inputs, names, model).items()}
+        return {name: array[:, -length:] for name, array in forward.run(base, inputs, names, model).items()}
     rows = []
     for row, mask in enumerate(inputs["attention_mask"]):
         end = int(np.flatnonzero(mask).max(initial=0)) + 1
-        rows.append(trace.run(base, {name: array[row : row + 1, :end] for name, array in inputs.items()}, names, model))
+        rows.append(
+            forward.run(base, {name: array[row : row + 1, :end] for name, array in inputs.items()}, names, model)
+        )
     return {name: np.concatenate([each[name] for each in rows]) for name in names}
 
 

@@ -11,17 +11,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import onnx_ir as ir
 import onnxruntime
 import torch
-from torch import nn
 
 from edgeadapt.adapter import Array
+from edgeadapt.bundle import KEPT
 from edgeadapt.errors import GraphError, UnsupportedError, listed
 from edgeadapt.exporter import base as bases
+from edgeadapt.exporter import dimensions
 from edgeadapt.exporter.base import Base
-from edgeadapt.graph import attention, prompt
+from edgeadapt.exporter.forward import Forward, tensors
+from edgeadapt.graph import attention, kept, prompt
 from edgeadapt.graph.locate import SCOPES, locate
 from edgeadapt.graph.sites import Wiring, Wirings
 from edgeadapt.graph.switch import open_heads
@@ -52,29 +53,6 @@ class Trace:
     notes: tuple[str, ...]
 
 
-class _Outputs(nn.Module):
-    """A model that returns only the outputs of its task, as a tuple."""
-
-    def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
-        super().__init__()
-        self.model = model
-        self.names = tuple(names)
-
-    def forward(self, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
-        outputs = self.model(**inputs, return_dict=True)
-        return tuple(outputs[name] for name in self.names)
-
-
-def run(
-    base: Base, inputs: Mapping[str, Array], outputs: Sequence[str], model: nn.Module | None = None
-) -> dict[str, Array]:
-    """Returns the outputs of PyTorch's model (`model`, or the base's own) for numpy inputs."""
-    tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in inputs.items()}
-    with torch.no_grad():
-        results = _Outputs(model if model is not None else base.model, outputs)(tensors)
-    return {name: result.numpy() for name, result in zip(outputs, results, strict=True)}
-
-
 def trace(
     base: Base,
     inputs: Mapping[str, Array],
@@ -96,6 +74,8 @@ def trace(
         GraphError: The checkpoint lacks weights that no slot can stand for.
     """
     problems: list[str] = []
+    cached = KEPT in inputs
+    inputs = {name: array for name, array in inputs.items() if name != KEPT}  # PyTorch has no such input
     for candidate in (opset,) if opset is not None else OPSETS:
         try:
             model = _export(base, inputs, axes, list(outputs), candidate)
@@ -104,7 +84,11 @@ def trace(
             problems.append(f"opset {candidate}: {error}")
             log.debug("opset %d: %s", candidate, error)
             continue
+        if cached:
+            dimensions.resolve(model)
         wirings = _wirings(base, model, inputs, outputs)
+        if cached:
+            wirings = kept.keep(model, wirings)
         _tidy(model, outputs)
         open_heads(model, wirings)
         notes = tuple(f"written at opset {candidate}, because {problem}" for problem in problems)
@@ -116,17 +100,14 @@ def _export(
     base: Base, inputs: Mapping[str, Array], axes: Mapping[str, Sequence[str]], outputs: Sequence[str], opset: int
 ) -> ir.Model:
     """Returns the graph that `torch.onnx.export` writes."""
-    tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
-    dynamic = {
-        name: {index: axis for index, axis in enumerate(names) if not axis.isdigit()} for name, names in axes.items()
-    }
+    dynamic = {name: {index: axis for index, axis in enumerate(axes[name]) if not axis.isdigit()} for name in inputs}
     try:
         with _quiet():
             program = torch.onnx.export(
-                _Outputs(base.model, outputs),
+                Forward(base.model, outputs),
                 (),
-                kwargs={"inputs": tensors},
-                input_names=list(tensors),
+                kwargs={"inputs": tensors(inputs)},
+                input_names=list(inputs),
                 dynamo=True,
                 opset_version=opset,
                 dynamic_shapes={"inputs": dynamic},
@@ -231,7 +212,6 @@ def _twin(parameters: Mapping[str, tuple[str, str] | None], name: str) -> str:
 
 def _use(base: Base, inputs: Mapping[str, Array], outputs: Sequence[str]) -> tuple[frozenset[str], dict[str, int]]:
     """Returns the parameters on which the task's outputs don't depend, and how often every module is called."""
-    tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
     counts: dict[str, int] = {}
 
     def count(name: str) -> Callable[..., None]:
@@ -243,7 +223,7 @@ def _use(base: Base, inputs: Mapping[str, Array], outputs: Sequence[str]) -> tup
     hooks = [module.register_forward_hook(count(name)) for name, module in base.model.named_modules()]
     base.model.requires_grad_(True)
     try:
-        return bases.idle(base, _Outputs(base.model, outputs)(tensors)), counts
+        return bases.idle(base, Forward(base.model, outputs)(tensors(inputs))), counts
     finally:
         base.model.requires_grad_(False)
         for hook in hooks:

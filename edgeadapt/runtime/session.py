@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from edgeadapt.errors import AdapterError
+from edgeadapt.errors import AdapterError, UnsupportedError
 from edgeadapt.runtime.adapters import NONE, LoadedAdapter, read_loaded
 from edgeadapt.runtime.blend import blended
 from edgeadapt.runtime.choice import Choice, Choices, Registry, Row, chosen, chosen_rows, named
 from edgeadapt.runtime.filling import Filling, label_count, stretched
 from edgeadapt.runtime.fit import array_problems
+from edgeadapt.runtime.generation import Generation, Limits, gathered, stream
 from edgeadapt.runtime.inputs import check_inputs
+from edgeadapt.runtime.prompts import prompts
 from edgeadapt.runtime.provider import Device
 from edgeadapt.runtime.rows import passes, stacked, taken, together
+from edgeadapt.runtime.sampling import Sampler, Sampling
 from edgeadapt.runtime.stacks import Stacks
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
     from edgeadapt.bundle import AdapterRecord, Manifest, ProblemType
     from edgeadapt.runtime.filling import Array
+    from edgeadapt.runtime.generation import Run, Stop, Values
 
 _HOST = Device("cpu")
 
@@ -131,6 +135,103 @@ class Session:
             parts.append(self._run(own, self._stack(members, fillings)))
         return together(parts, groups, counts, self.manifest.outputs)
 
+    def begin(self, batch: int = 1, adapter: Choices = None) -> Generation:
+        """Returns an empty generation of so many rows, to be fed token by token; `generate` does it all.
+
+        Raises:
+            UnsupportedError: The bundle generates no text, or these rows can't share a run.
+            AdapterError: As `run`.
+            ConfigError: As `run`.
+            InputError: The list has not one adapter for each row.
+
+        Example:
+            >>> chat = session.begin(adapter="polite")  # doctest: +SKIP
+            >>> logits = chat.feed(ids)  # doctest: +SKIP
+            >>> chat.switch("short", prefill=True)  # doctest: +SKIP
+        """
+        return Generation(self._bind, self.manifest, batch, adapter)
+
+    def generate(
+        self,
+        input_ids: Array | Sequence[Sequence[int]],
+        attention_mask: Array | None = None,
+        adapter: Choices = None,
+        *,
+        max_new_tokens: int = 20,
+        eos: int | Sequence[int] | None = None,
+        stop: Stop = (),
+        temperature: float = 0.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        repetition_penalty: float = 1.0,
+        seed: int | None = None,
+    ) -> list[Array]:
+        """Returns the new tokens of every row, `(new,)` int64, the one that ended it included.
+
+        Args:
+            input_ids: The prompts: `(batch, n)` int64 padded on the left, or a list with the tokens of each row.
+            attention_mask: `(batch, n)`, 0 where `input_ids` is padded; None where it is not.
+            adapter: As for `run`.
+            max_new_tokens: Rows end after so many.
+            eos: The tokens that end a row; None takes the model's own, an empty list takes none.
+            stop: What else ends a row: sequences of tokens, or a function of its new tokens that says if it is over.
+            temperature: 0 takes the most likely token each time; more than 0 draws, by `logits / temperature`.
+            top_k: Draws from so many of the likeliest tokens.
+            top_p: Draws from the likeliest tokens that have this probability together.
+            repetition_penalty: Over 1 makes tokens less likely that a row has already.
+            seed: Makes draws the same every time, for each row as if it were alone.
+
+        Raises:
+            InputError: A prompt is empty, padded on the right, or too long with what is to follow; all reasons.
+            ConfigError: A number has no meaning, all reasons.
+            AdapterError: As `run`.
+            UnsupportedError: The bundle generates no text, or these rows can't share a run.
+
+        Example:
+            >>> session.generate([[5, 6, 7], [8]], adapter=["polite", None], max_new_tokens=8)  # doctest: +SKIP
+        """
+        tokens = self.stream(
+            input_ids,
+            attention_mask,
+            adapter,
+            max_new_tokens=max_new_tokens,
+            eos=eos,
+            stop=stop,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            repetition_penalty=repetition_penalty,
+            seed=seed,
+        )
+        return gathered(tokens, len(input_ids))
+
+    def stream(
+        self,
+        input_ids: Array | Sequence[Sequence[int]],
+        attention_mask: Array | None = None,
+        adapter: Choices = None,
+        *,
+        max_new_tokens: int = 20,
+        eos: int | Sequence[int] | None = None,
+        stop: Stop = (),
+        temperature: float = 0.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        repetition_penalty: float = 1.0,
+        seed: int | None = None,
+    ) -> Iterator[Array]:
+        """Yields the next token of every row, `(batch,)` int64, -1 for rows that have ended; see `generate`.
+
+        What is wrong is raised here, before the first token is asked for.
+        """
+        own = self.manifest.generation
+        ends = (own.eos_ids if own else ()) if eos is None else [eos] if isinstance(eos, int) else eos
+        sampler = Sampler(Sampling(temperature, top_k, top_p, repetition_penalty, seed), len(input_ids))
+        limits = Limits(max_new_tokens, frozenset(ends), stop)
+        limits.check()
+        rows = prompts(input_ids, attention_mask, max_new_tokens, own.positions if own else None)
+        return stream(self.begin(len(rows.rows), adapter), rows, sampler, limits)
+
     def run_slots(self, inputs: Mapping[str, Array], arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Runs the base with `arrays`, `(1, ...)`, in the slots of their names: arrays that are no adapter.
 
@@ -223,6 +324,26 @@ class Session:
             return first.replaced(own)
 
         return self._stacks.get(rows, make)
+
+    def _bind(self, adapter: Choices, batch: int) -> Run:
+        """Returns what runs the model with a choice of adapters, for a batch of so many rows."""
+        rows = chosen_rows(adapter, self._adapters, self.manifest.slots, batch)
+        if len(rows) == 1:
+            filling = self._filling(rows[0])
+        else:
+            fillings = {row: self._filling(row) for row in dict.fromkeys(rows)}
+            if len(passes([fillings[row].arrays for row in rows], self.manifest.slots)) > 1:
+                raise UnsupportedError(
+                    "The base calls some sites of these adapters without a batch axis, so their rows can't share a "
+                    "cache.\nGenerate with one adapter at a time."
+                )
+            filling = self._stack(rows, fillings)
+
+        def run(feeds: Values) -> dict[str, ort.OrtValue]:
+            found = self._model.run_with_ort_values(self._outputs, {**feeds, **filling.values})
+            return dict(zip(self._outputs, found, strict=True))
+
+        return run
 
     def _run(self, inputs: Mapping[str, Array], filling: Filling) -> dict[str, Array]:
         feeds = {name: _HOST.value(array) for name, array in inputs.items()}

@@ -37,6 +37,11 @@ class Task(Protocol):
         ...
 
     @property
+    def CACHED(self) -> bool:  # noqa: N802
+        """Whether the model is a decoder that goes on from what a cache keeps of the tokens before."""
+        ...
+
+    @property
     def INPUT(self) -> Literal["text", "text_pair", "image"]:  # noqa: N802
         """What one row is: a text, a pair of texts, or an image."""
         ...

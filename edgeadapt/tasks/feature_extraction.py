@@ -11,6 +11,7 @@ from edgeadapt.tasks._samples import PICTURES, TEXTS
 NAME = "feature-extraction"
 OUTPUTS = {"last_hidden_state": ("batch", "sequence", "hidden")}
 LABELS = False
+CACHED = False
 INPUT: Literal["text"] = "text"
 SAMPLES = TEXTS
 IMAGE_SAMPLES = PICTURES

@@ -16,6 +16,7 @@ from edgeadapt.tasks._scores import check_top_k, softmax
 NAME = "fill-mask"
 OUTPUTS = {"logits": ("batch", "sequence", "vocab")}
 LABELS = False
+CACHED = False
 INPUT: Literal["text"] = "text"
 
 PLACEHOLDER = "[MASK]"

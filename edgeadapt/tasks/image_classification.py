@@ -13,6 +13,7 @@ from edgeadapt.tasks._scores import Activation, Scored, best_first, check_top_k,
 NAME = "image-classification"
 OUTPUTS = {"logits": ("batch", "labels")}
 LABELS = True
+CACHED = False
 INPUT: Literal["image"] = "image"
 SAMPLES = PICTURES
 

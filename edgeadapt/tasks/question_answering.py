@@ -16,6 +16,7 @@ from edgeadapt.tasks._spans import Answer, Logits, best_spans, candidates, in_wo
 NAME = "question-answering"
 OUTPUTS = {"start_logits": ("batch", "sequence"), "end_logits": ("batch", "sequence")}
 LABELS = False
+CACHED = False
 INPUT: Literal["text_pair"] = "text_pair"
 
 SAMPLES = (

@@ -14,6 +14,7 @@ from edgeadapt.tasks._scores import Activation, Scored, best_first, check_top_k,
 NAME = "text-classification"
 OUTPUTS = {"logits": ("batch", "labels")}
 LABELS = True
+CACHED = False
 INPUT: Literal["text"] = "text"
 SAMPLES = TEXTS
 

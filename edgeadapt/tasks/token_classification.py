@@ -26,6 +26,7 @@ from edgeadapt.tasks._scores import softmax
 NAME = "token-classification"
 OUTPUTS = {"logits": ("batch", "sequence", "labels")}
 LABELS = True
+CACHED = False
 INPUT: Literal["text"] = "text"
 SAMPLES = TEXTS
 

@@ -48,6 +48,7 @@ def manifest() -> Manifest:
         image=ImageRecord(
             224, 224, {"shortest_edge": 256}, 3, (224, 224), 1 / 255, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
         ),
+        generation=None,
         files={
             "model.onnx": FileRecord(10, DIGEST),
             "model.onnx.data": FileRecord(0, DIGEST),

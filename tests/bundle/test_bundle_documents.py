@@ -34,6 +34,7 @@ def test_a_manifest_has_exactly_these_bytes(tmp_path: Path) -> None:
         problem_type="regression",
         tokenizer=None,
         image=None,
+        generation=None,
         files={"model.onnx.data": FileRecord(0, EMPTY_SHA256), "model.onnx": FileRecord(0, EMPTY_SHA256)},
     )
     bundle.write_manifest(tmp_path, tiny)

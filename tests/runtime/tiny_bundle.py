@@ -142,6 +142,7 @@ def build(folder: Path, head: Head = "open", *, bias_rows: Literal["rows", 1] = 
         problem_type="multi_label_classification" if head == "stored" else None,
         tokenizer=None,
         image=None,
+        generation=None,
         files=bundle.record_files(folder, ["model.onnx", *([NEUTRALS] if head == "stored" else [])]),
     )
     bundle.write_manifest(folder, manifest)

@@ -73,6 +73,7 @@ class TorchSession:
             problem_type=None,
             tokenizer=tokenizer,
             image=image,
+            generation=None,
             files={},
         )
 

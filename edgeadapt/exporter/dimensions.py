@@ -1,0 +1,50 @@
+"""Gives the dimensions that the exporter has left as formulas the names that a decoder's inputs have for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+import onnx_ir as ir
+import sympy
+
+NAMED: Mapping[str, Sequence[int]] = {
+    "batch": (2, 3, 7),
+    "sequence": (3, 5, 2),
+    "past": (5, 4, 9),
+    "total": (8, 9, 11),
+}
+"""What can be a dimension of a decoder's values, and three lengths of each; `total` is `past` and `sequence`."""
+
+
+def resolve(model: ir.Model) -> None:
+    """Writes `total` for `sequence + past`, and `batch` for formulas that come to it whatever the lengths are.
+
+    Before:   keys `(batch, 4, past + sequence, 8)`, output `((batch*Min(128, past + sequence) ...)//sequence, ...)`
+    After:    keys `(batch, 4, total, 8)`, output `(batch, ...)`
+    """
+    values = [*model.graph.inputs, *(value for node in model.graph.all_nodes() for value in node.outputs)]
+    for value in values:
+        if value.shape is not None and any(isinstance(dim, ir.SymbolicDim) for dim in value.shape):
+            dims = [dim if isinstance(dim, int) else _name(str(dim.value)) for dim in value.shape]
+            value.shape = ir.Shape(dims)
+
+
+@cache
+def _name(formula: str) -> str:
+    """Returns the name of what a formula comes to, or the formula where it is none of them.
+
+    Example:
+        >>> _name("past + sequence"), _name("batch*sequence")
+        ('total', 'batch*sequence')
+    """
+    if formula in NAMED:
+        return formula
+    try:
+        parsed = sympy.sympify(formula, locals={name: sympy.Symbol(name) for name in NAMED})
+        lengths = [
+            parsed.subs({name: each[number] for name, each in NAMED.items()}) for number in range(len(NAMED["batch"]))
+        ]
+    except (sympy.SympifyError, TypeError, AttributeError):
+        return formula  # no formula but a name, such as `None`
+    return next((name for name, each in NAMED.items() if list(each) == lengths), formula)

@@ -1,0 +1,69 @@
+"""Calls PyTorch's model the way a bundle's graph is called: arrays by name in, arrays by name out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import DynamicCache
+
+from edgeadapt.adapter import Array
+from edgeadapt.bundle import KEPT, PAST, PRESENT
+from edgeadapt.exporter.base import Base
+
+
+class Forward(nn.Module):
+    """A model that takes a graph's inputs by name and returns the outputs of these names, as a tuple.
+
+    A decoder's cache is spread over inputs and outputs: `past_key_values.0.key` `(batch, heads, past, head_dim)` enters
+    and `present.0.key` `(batch, heads, total, head_dim)` leaves. It is a `transformers.DynamicCache` without a window
+    in every layer, so that the mask alone says what is seen. `kept_positions` `(kept,)` cuts the logits to some of the
+    sequence's positions.
+    """
+
+    def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
+        super().__init__()
+        self.model = model
+        self.names = tuple(names)
+
+    def forward(self, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        """Returns the outputs in the order of `names`."""
+        options = {name: tensor for name, tensor in inputs.items() if name != KEPT and not name.startswith(PAST)}
+        past = [tensor for name, tensor in inputs.items() if name.startswith(PAST)]
+        if not past:
+            outputs = self.model(**options, return_dict=True)
+            return tuple(outputs[name] for name in self.names)
+        cache = DynamicCache()
+        for layer, (key, value) in enumerate(zip(past[::2], past[1::2], strict=True)):
+            cache.update(key, value, layer)
+        outputs = self.model(**options, past_key_values=cache, use_cache=True, return_dict=True)
+        found = dict(present(outputs.past_key_values))
+        if KEPT in inputs:
+            outputs["logits"] = outputs["logits"][:, inputs[KEPT]]
+        return tuple(found[name] if name in found else outputs[name] for name in self.names)
+
+
+def present(cache: Any) -> list[tuple[str, torch.Tensor]]:
+    """Returns keys and values of a `DynamicCache`, `(batch, heads, total, head_dim)`, with the names they leave under."""
+    return [
+        (f"{PRESENT}{index}.{role}", tensor)
+        for index, layer in enumerate(cache.layers)
+        for role, tensor in (("key", layer.keys), ("value", layer.values))
+    ]
+
+
+def tensors(inputs: Mapping[str, Array]) -> dict[str, torch.Tensor]:
+    """Returns arrays as PyTorch's tensors."""
+    return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in inputs.items()}
+
+
+def run(
+    base: Base, inputs: Mapping[str, Array], outputs: Sequence[str], model: nn.Module | None = None
+) -> dict[str, Array]:
+    """Returns the outputs of PyTorch's model (`model`, or the base's own) for numpy inputs."""
+    with torch.no_grad():
+        results = Forward(model if model is not None else base.model, outputs)(tensors(inputs))
+    return {name: result.numpy() for name, result in zip(outputs, results, strict=True)}
