@@ -41,6 +41,13 @@ VISION: dict[str, Any] = {
     "patch_size": 8,
 }
 
+ENDS = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+DECODER = {**TEXT, **ENDS}
+DECODERS = (
+    "gpt_neox", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi", "phi3", "smollm3", "olmo2",
+    "granite", "stablelm", "starcoder2", "cohere",
+)  # fmt: skip
+
 FAMILIES: Mapping[str, Mapping[str, Any]] = {
     "bert": TEXT,
     "roberta": ROBERTA,
@@ -86,12 +93,24 @@ FAMILIES: Mapping[str, Mapping[str, Any]] = {
         "use_cache": False,
     },
     "llama": {
-        **TEXT,
+        **DECODER,
         "num_key_value_heads": 2,
-        "bos_token_id": 2,
-        "eos_token_id": 3,
         "use_cache": False,
     },
+    "gpt_neo": {
+        "hidden_size": HIDDEN,
+        "num_layers": LAYERS,
+        "num_heads": HEADS,
+        "intermediate_size": 2 * HIDDEN,
+        "max_position_embeddings": POSITIONS,
+        "pad_token_id": 0,
+        "bos_token_id": 2,
+        "eos_token_id": 3,
+    },
+    "opt": {**DECODER, "ffn_dim": 2 * HIDDEN},
+    "bloom": {"hidden_size": HIDDEN, "n_layer": LAYERS, "n_head": HEADS, **ENDS},
+    "falcon": {"hidden_size": HIDDEN, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS, **ENDS},
+    **dict.fromkeys(DECODERS, DECODER),
     "vit": VISION,
     "deit": VISION,
     "beit": VISION,
@@ -114,12 +133,14 @@ AUTO = {
     "token-classification": "AutoModelForTokenClassification",
     "question-answering": "AutoModelForQuestionAnswering",
     "image-classification": "AutoModelForImageClassification",
+    "text-generation": "AutoModelForCausalLM",
 }
 PEFT_TASKS = {
     "feature-extraction": "FEATURE_EXTRACTION",
     "text-classification": "SEQ_CLS",
     "token-classification": "TOKEN_CLS",
     "question-answering": "QUESTION_ANS",
+    "text-generation": "CAUSAL_LM",
 }
 
 
