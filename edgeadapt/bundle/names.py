@@ -10,7 +10,7 @@ NONE = "none"
 """The adapter that is the base itself."""
 
 KEPT = "kept_positions"
-"""A decoder's input `(kept,)`: the positions of the sequence whose logits are computed."""
+"""A decoder's input `(batch, kept)`: the positions of each row's sequence whose logits are computed."""
 
 PAST, PRESENT = "past_key_values.", "present."
 """What the names of a decoder's cache begin with, as it enters and as it leaves; `0.key` and the like follow."""

@@ -17,7 +17,7 @@ from edgeadapt.exporter.base import Base
 from edgeadapt.exporter.forward import present, tensors
 
 PAST_LENGTH, SEQUENCE = 8, 4
-KEPT_POSITIONS = (0, SEQUENCE - 1)
+KEPT_POSITIONS = ((0, 3), (1, 3), (2, 3), (3, 0))
 LENGTHS = (PAST_LENGTH + SEQUENCE, 10, 7, SEQUENCE)
 """Tokens of each row, padded on the left; the last row has none in the cache."""
 
@@ -53,7 +53,7 @@ def inputs(base: Base, tokens: Mapping[str, Array]) -> tuple[dict[str, Array], A
         given[key] = np.where(there, array, 0).astype(np.float32)
         axes[key] = ("batch", str(array.shape[1]), "past", str(array.shape[3]))
     given[KEPT] = np.array(KEPT_POSITIONS, np.int64)
-    axes[KEPT] = ("kept",)
+    axes[KEPT] = ("batch", "kept")
     return {name: np.ascontiguousarray(array) for name, array in given.items()}, axes
 
 

@@ -20,8 +20,8 @@ class Forward(nn.Module):
 
     A decoder's cache is spread over inputs and outputs: `past_key_values.0.key` `(batch, heads, past, head_dim)` enters
     and `present.0.key` `(batch, heads, total, head_dim)` leaves. It is a `transformers.DynamicCache` without a window
-    in every layer, so that the mask alone says what is seen. `kept_positions` `(kept,)` cuts the logits to some of the
-    sequence's positions.
+    in every layer, so that the mask alone says what is seen. `kept_positions` `(batch, kept)` cuts the logits to
+    some positions of each row.
     """
 
     def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
@@ -42,12 +42,16 @@ class Forward(nn.Module):
         outputs = self.model(**options, past_key_values=cache, use_cache=True, return_dict=True)
         found = dict(present(outputs.past_key_values))
         if KEPT in inputs:
-            outputs["logits"] = outputs["logits"][:, inputs[KEPT]]
+            outputs["logits"] = outputs["logits"].gather(1, _spread(inputs[KEPT], outputs["logits"]))
         return tuple(found[name] if name in found else outputs[name] for name in self.names)
 
 
+def _spread(positions: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+    return positions[:, :, None].expand(-1, -1, logits.shape[-1])
+
+
 def present(cache: Any) -> list[tuple[str, torch.Tensor]]:
-    """Returns keys and values of a `DynamicCache`, `(batch, heads, total, head_dim)`, with the names they leave under."""
+    """Returns keys and values of a `DynamicCache`, `(batch, heads, total, head_dim)`, under their outputs' names."""
     return [
         (f"{PRESENT}{index}.{role}", tensor)
         for index, layer in enumerate(cache.layers)

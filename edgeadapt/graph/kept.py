@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
 from edgeadapt.bundle import KEPT
 from edgeadapt.errors import GraphError
+from edgeadapt.graph.locate import BATCH
 from edgeadapt.graph.nodes import Nodes
 from edgeadapt.graph.sites import Call, Wiring, Wirings
 
@@ -18,10 +21,10 @@ PASSED = ("Add", "Cast", "Div", "Identity", "Mul", "Tanh")
 
 
 def keep(model: ir.Model, wirings: Wirings) -> Wirings:
-    """Adds the input `kept_positions` `(kept,)` and returns the wirings with the head's new `x`.
+    """Adds the input `kept_positions` `(batch, kept)` and returns the wirings with the head's new `x`.
 
     Before:   x -> head -> ... -> logits `(batch, sequence, vocabulary)`
-    After:    x, kept_positions -> Gather -> head -> ... -> logits `(batch, kept, vocabulary)`
+    After:    x, kept_positions -> GatherND -> head -> ... -> logits `(batch, kept, vocabulary)`
 
     Cases:
         1. A linear site whose output becomes the logits, perhaps scaled or capped: its input is cut.
@@ -30,7 +33,7 @@ def keep(model: ir.Model, wirings: Wirings) -> Wirings:
     Raises:
         GraphError: The graph gives no logits `(batch, sequence, vocabulary)`.
     """
-    positions = ir.Value(name=KEPT, type=ir.TensorType(ir.DataType.INT64), shape=ir.Shape([KEPT_AXIS]))
+    positions = ir.Value(name=KEPT, type=ir.TensorType(ir.DataType.INT64), shape=ir.Shape([BATCH, KEPT_AXIS]))
     model.graph.inputs.append(positions)
     output = next((value for value in model.graph.outputs if value.name == LOGITS), None)
     if output is None or output.shape is None or output.shape.rank() != 3:
@@ -42,7 +45,7 @@ def keep(model: ir.Model, wirings: Wirings) -> Wirings:
         wiring, call = found
         x = values[call.x]
         readers = list(x.uses())
-        cut = op.Gather(x, positions, axis=1)
+        cut = _cut(op, x, positions)
         cut.type, cut.shape = x.type, x.shape
         for node, index in readers:
             node.replace_input_with(index, cut)
@@ -52,13 +55,20 @@ def keep(model: ir.Model, wirings: Wirings) -> Wirings:
         _shorten(cut)
         own = replace(wiring, calls=(replace(call, x=str(cut.name)),))
         return replace(wirings, sites={**wirings.sites, wiring.site.name: own})
-    cut = op.Gather(output, positions, axis=1)  # case 2
+    cut = _cut(op, output, positions)  # case 2
     cut.type, cut.shape = output.type, output.shape
     model.graph.extend(op.made)
     model.graph.outputs[list(model.graph.outputs).index(output)] = cut
     cut.name, output.name = LOGITS, f"{LOGITS}/all"
     _shorten(cut)
     return wirings
+
+
+def _cut(op: Any, value: ir.Value, positions: ir.Value) -> ir.Value:
+    """Returns a value `(batch, sequence, width)` at some positions of each row, `(batch, kept, width)`."""
+    indices = op.Unsqueeze(positions, op.constant(np.array([2], np.int64)))
+    cut: ir.Value = op.GatherND(value, indices, batch_dims=1)
+    return cut
 
 
 def _head(output: ir.Value, wirings: Wirings) -> tuple[Wiring, Call] | None:

@@ -131,7 +131,7 @@ class Generation:
             "input_ids": ids,
             "attention_mask": whole,
             "position_ids": np.maximum(counted - 1, 0)[:, -length:],
-            KEPT: np.array([length - 1], np.int64),
+            KEPT: np.full((self._batch, 1), length - 1, np.int64),
         }
         feeds = {name: _value(array) for name, array in given.items() if name in self._inputs}
         outputs = self._run({**feeds, **self._cache})
