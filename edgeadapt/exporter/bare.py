@@ -12,8 +12,12 @@ import onnx_ir as ir
 import onnxruntime
 
 from edgeadapt.adapter import Array
-from edgeadapt.bundle import Neutral, Slot
+from edgeadapt.bundle import KEPT, Neutral, Slot
 from edgeadapt.runtime.filling import stretched
+from edgeadapt.runtime.generation import Decoder, Generation, Values, decoder, replay
+
+CASE = ("input_ids", "attention_mask", "position_ids", KEPT)
+"""The inputs of a decoder's parity case; it has slots besides."""
 
 
 @contextmanager
@@ -35,9 +39,26 @@ def open_model(path: Path) -> onnxruntime.InferenceSession:
 
 
 def run(session: onnxruntime.InferenceSession, feeds: Mapping[str, Array]) -> dict[str, Array]:
-    """Returns a model's outputs by name."""
+    """Returns a model's outputs by name; of a decoder, the logits of a parity case."""
+    known = decoder((value.name, value.shape) for value in session.get_inputs())
+    if known.layers:
+        return _replayed(session, known, feeds)
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, dict(feeds)), strict=True))
+
+
+def _replayed(session: onnxruntime.InferenceSession, known: Decoder, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    slots = {
+        name: onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
+        for name, array in feeds.items()
+        if name not in CASE
+    }
+    names = [output.name for output in session.get_outputs()]
+
+    def step(values: Values) -> dict[str, onnxruntime.OrtValue]:
+        return dict(zip(names, session.run_with_ort_values(names, {**values, **slots}), strict=True))
+
+    return replay(Generation(lambda *_: step, known, len(feeds["input_ids"])), feeds)
 
 
 def fill(slots: Sequence[Slot], arrays: Mapping[str, Array], stored: Mapping[str, Array]) -> dict[str, Array]:

@@ -23,19 +23,21 @@ TEXT_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Inputs of one run.
+    """What a model is traced with, and what it is compared with PyTorch on.
 
     Attributes:
-        inputs: Arrays by input name, a row for each sample.
+        inputs: Arrays by name, a row for each sample; of a decoder, tokens alone (see `decoding`).
         axes: The names of every input's axes; a fixed one is its length in digits.
         real: The rows are the task's samples, not random tokens (a base without tokenizer).
         outputs: The names of every output's axes.
+        example: An array for every input, of two rows, to trace the model with.
     """
 
     inputs: dict[str, Array]
     axes: dict[str, tuple[str, ...]]
     real: bool
     outputs: Mapping[str, tuple[str, ...]]
+    example: dict[str, Array]
 
 
 def case(base: Base, preprocessor: Any | None) -> Case:
@@ -53,12 +55,14 @@ def case(base: Base, preprocessor: Any | None) -> Case:
     if base.model.main_input_name == "pixel_values":
         return _images(base, preprocessor)
     if task.CACHED:
-        inputs, axes = decoding.inputs(base, _left_padded(base, preprocessor))
-        return Case(inputs, axes, preprocessor is not None, {**outputs, **decoding.outputs(axes)})
+        inputs = decoding.case(base, _rows_of_tokens(base, preprocessor))
+        example, axes = decoding.example(base, inputs)
+        return Case(inputs, axes, preprocessor is not None, {**outputs, **decoding.outputs(axes)}, example)
     names = _text_inputs(base)
     axes = dict.fromkeys(names, ("batch", "sequence"))
     if preprocessor is None:
-        return Case(_random_tokens(base, names), axes, False, outputs)
+        inputs = _random_tokens(base, names)
+        return Case(inputs, axes, False, outputs, _two_rows(inputs))
     limit = min(128, getattr(base.model.config, "max_position_embeddings", 0) or 128)
     encoded = preprocessor(
         *_texts(task, preprocessor), padding=True, truncation=True, max_length=limit - 2, return_tensors="np"
@@ -67,21 +71,17 @@ def case(base: Base, preprocessor: Any | None) -> Case:
         name: encoded[name].astype(np.int64) if name in encoded else np.zeros_like(encoded["input_ids"])
         for name in names
     }
-    return Case(inputs, axes, True, outputs)
+    return Case(inputs, axes, True, outputs, _two_rows(inputs))
 
 
-def _left_padded(base: Base, tokenizer: Any | None) -> dict[str, Array]:
-    """Returns ids and masks of rows of the lengths that a decoder's case has, padded on the left."""
-    config = base.model.config
-    most = max(decoding.LENGTHS)
+def _rows_of_tokens(base: Base, tokenizer: Any | None) -> Array:
+    """Returns the tokens of a decoder's case, `(batch, total)`."""
+    shape = len(decoding.PROMPTS), decoding.TOTAL
     if tokenizer is None:
-        ids = np.random.default_rng(SEED).integers(0, config.vocab_size, (len(decoding.LENGTHS), most))
-    else:
-        encoded = tokenizer([*tasks.get(base.task).SAMPLES], add_special_tokens=False)["input_ids"]
-        long_enough = [each[:most] for each in encoded if len(each) >= most]
-        ids = np.array([long_enough[row % len(long_enough)] for row in range(len(decoding.LENGTHS))], np.int64)
-    mask = (np.arange(most)[None] >= most - np.array(decoding.LENGTHS)[:, None]).astype(np.int64)
-    return {"input_ids": ids.astype(np.int64) * mask, "attention_mask": mask}
+        return np.random.default_rng(SEED).integers(0, base.model.config.vocab_size, shape)
+    encoded = tokenizer([*tasks.get(base.task).SAMPLES], add_special_tokens=False)["input_ids"]
+    enough = [each[: shape[1]] for each in encoded if len(each) >= shape[1]]
+    return np.array([enough[row % len(enough)] for row in range(shape[0])], np.int64)
 
 
 def _text_inputs(base: Base) -> list[str]:
@@ -127,9 +127,9 @@ def _images(base: Base, processor: Any | None) -> Case:
         height, width = (size, size) if isinstance(size, int) else tuple(size)
         pixels = np.random.default_rng(SEED).normal(0, 1, (4, config.num_channels, height, width)).astype(np.float32)
     axes = {"pixel_values": ("batch", *(str(length) for length in pixels.shape[1:]))}
-    return Case({"pixel_values": pixels}, axes, processor is not None, tasks.get(base.task).OUTPUTS)
+    inputs = {"pixel_values": pixels}
+    return Case(inputs, axes, processor is not None, tasks.get(base.task).OUTPUTS, _two_rows(inputs))
 
 
-def example(found: Case) -> dict[str, Array]:
-    """Returns two rows of a case, for the exporter to trace the model with."""
-    return {name: np.ascontiguousarray(array[:2]) for name, array in found.inputs.items()}
+def _two_rows(inputs: Mapping[str, Array]) -> dict[str, Array]:
+    return {name: np.ascontiguousarray(array[:2]) for name, array in inputs.items()}

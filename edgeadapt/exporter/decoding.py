@@ -1,4 +1,9 @@
-"""The parity case of a decoder with a cache: some tokens are in the cache already, and some enter."""
+"""A decoder with a cache: what it is traced with, and the tokens on which it is compared with PyTorch.
+
+The case of the parity gate is prompts and the tokens that follow them, whatever these are worth: ONNX Runtime runs the
+prompts at once and then token by token, each adapter on its own cache, and PyTorch all at once without a cache. So the
+cache, the positions and the masks are in the comparison, and a case says nothing of how a graph keeps its cache.
+"""
 
 from __future__ import annotations
 
@@ -11,48 +16,51 @@ import torch
 from transformers import DynamicCache
 
 from edgeadapt.adapter import Array
-from edgeadapt.bundle import KEPT, PAST, PRESENT, GenerationRecord
+from edgeadapt.bundle import KEPT, PAST, PRESENT, ChatRecord, GenerationRecord
 from edgeadapt.errors import UnsupportedError
 from edgeadapt.exporter.base import Base
 from edgeadapt.exporter.forward import present, tensors
 
-PAST_LENGTH, SEQUENCE = 8, 4
-KEPT_POSITIONS = ((0, 3), (1, 3), (2, 3), (3, 0))
-LENGTHS = (PAST_LENGTH + SEQUENCE, 10, 7, SEQUENCE)
-"""Tokens of each row, padded on the left; the last row has none in the cache."""
+PROMPTS = (8, 6, 3, 1)
+"""Tokens of each row's prompt, padded on the left."""
+FOLLOWING = 3
+TOTAL = max(PROMPTS) + FOLLOWING
 
 Axes = dict[str, tuple[str, ...]]
 
 
-def inputs(base: Base, tokens: Mapping[str, Array]) -> tuple[dict[str, Array], Axes]:
-    """Returns the inputs of a run that goes on from a cache, and the names of their axes.
-
-    The cache holds what the base without an adapter gives for the first tokens; what padding left in it is zero.
+def case(base: Base, ids: Array) -> dict[str, Array]:
+    """Returns what is compared: tokens `(batch, total)`, and the positions whose logits count.
 
     Args:
         base: The base.
-        tokens: `input_ids` and `attention_mask`, `(batch, total)`, padded on the left.
+        ids: `(batch, total)`; a row's last tokens are what follows its prompt.
+    """
+    lengths = np.array(PROMPTS)[:, None] + FOLLOWING
+    mask = (np.arange(TOTAL)[None] >= TOTAL - lengths).astype(np.int64)
+    kept = np.tile(np.arange(max(PROMPTS) - 1, TOTAL, dtype=np.int64), (len(ids), 1))
+    return {**_part(base, ids * mask, mask, 0, TOTAL), KEPT: kept}
+
+
+def example(base: Base, found: Mapping[str, Array]) -> tuple[dict[str, Array], Axes]:
+    """Returns inputs that go on from a cache, to trace the model with, and the names of their axes.
+
+    Args:
+        base: The base.
+        found: What `case` returned.
 
     Raises:
         UnsupportedError: The model doesn't keep keys and values of all layers as a cache of transformers.
     """
-    ids, mask = tokens["input_ids"], tokens["attention_mask"]
-    positions = np.maximum(mask.cumsum(axis=1) - 1, 0)
-    named = "position_ids" in inspect.signature(base.model.forward).parameters
-
-    def part(start: int, end: int) -> dict[str, Array]:
-        found = {"input_ids": ids[:, start:end], "attention_mask": mask[:, :end]}
-        return {**found, "position_ids": positions[:, start:end]} if named else found
-
-    given = part(PAST_LENGTH, ids.shape[1])
+    ids, mask, cut = found["input_ids"][:2], found["attention_mask"][:2], max(PROMPTS)
+    given = _part(base, ids, mask, cut, TOTAL)
     axes: Axes = dict.fromkeys(given, ("batch", "sequence"))
     axes["attention_mask"] = ("batch", "total")
-    there = mask[:, None, :PAST_LENGTH, None] == 1
-    for name, array in _cache(base, part(0, PAST_LENGTH)).items():
+    for name, array in _cache(base, _part(base, ids, mask, 0, cut)).items():
         key = name.replace(PRESENT, PAST)
-        given[key] = np.where(there, array, 0).astype(np.float32)
+        given[key] = array
         axes[key] = ("batch", str(array.shape[1]), "past", str(array.shape[3]))
-    given[KEPT] = np.array(KEPT_POSITIONS, np.int64)
+    given[KEPT] = np.zeros((len(ids), 1), np.int64)
     axes[KEPT] = ("batch", "kept")
     return {name: np.ascontiguousarray(array) for name, array in given.items()}, axes
 
@@ -66,8 +74,28 @@ def outputs(axes: Axes) -> Axes:
     }
 
 
+def record(base: Base, chat: ChatRecord | None) -> GenerationRecord:
+    """Returns what the manifest says of how a decoder is run: the tokens that end a text, positions, conversations."""
+    given: Any = getattr(base.model, "generation_config", None)
+    ends = getattr(given, "eos_token_id", None)
+    if ends is None:
+        ends = getattr(base.model.config, "eos_token_id", None)
+    found = [] if ends is None else [ends] if isinstance(ends, int) else list(ends)
+    positions = getattr(base.model.config, "max_position_embeddings", None)
+    return GenerationRecord(tuple(int(each) for each in found), int(positions) if positions else None, chat)
+
+
+def _part(base: Base, ids: Array, mask: Array, start: int, end: int) -> dict[str, Array]:
+    """Returns the inputs for tokens from `start` to `end`, positions too where the model takes them."""
+    found = {"input_ids": ids[:, start:end], "attention_mask": mask[:, :end]}
+    if "position_ids" in inspect.signature(base.model.forward).parameters:
+        found["position_ids"] = np.maximum(mask.cumsum(axis=1) - 1, 0)[:, start:end]
+    return found
+
+
 def _cache(base: Base, given: Mapping[str, Array]) -> dict[str, Array]:
     """Returns keys and values of all layers after the base has seen some tokens, `(batch, heads, past, head_dim)`."""
+    batch, length = given["input_ids"].shape
     cache = DynamicCache()
     try:
         with torch.no_grad():
@@ -77,23 +105,11 @@ def _cache(base: Base, given: Mapping[str, Array]) -> dict[str, Array]:
         raise UnsupportedError(
             f"{base.model_type} does not run with a cache of keys and values:\n  {type(error).__name__}: {error}"
         ) from error
-    batch = len(given["input_ids"])
     if not arrays or any(
-        array.ndim != 4 or array.shape[0] != batch or array.shape[2] != PAST_LENGTH for array in arrays.values()
+        array.ndim != 4 or array.shape[0] != batch or array.shape[2] != length for array in arrays.values()
     ):
         raise UnsupportedError(
             f"{base.model_type} keeps something else than keys and values (batch, heads, past, head_dim) of every "
             "token in its cache, and edgeadapt can't carry that."
         )
     return arrays
-
-
-def record(base: Base) -> GenerationRecord:
-    """Returns what the manifest says of how a decoder is run: the tokens that end a text, and its positions."""
-    given: Any = getattr(base.model, "generation_config", None)
-    ends = getattr(given, "eos_token_id", None)
-    if ends is None:
-        ends = getattr(base.model.config, "eos_token_id", None)
-    found = [] if ends is None else [ends] if isinstance(ends, int) else list(ends)
-    positions = getattr(base.model.config, "max_position_embeddings", None)
-    return GenerationRecord(tuple(int(each) for each in found), int(positions) if positions else None)

@@ -31,16 +31,17 @@ class Forward(nn.Module):
 
     def forward(self, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """Returns the outputs in the order of `names`."""
-        options = {name: tensor for name, tensor in inputs.items() if name != KEPT and not name.startswith(PAST)}
+        options: dict[str, Any] = {
+            name: tensor for name, tensor in inputs.items() if name != KEPT and not name.startswith(PAST)
+        }
         past = [tensor for name, tensor in inputs.items() if name.startswith(PAST)]
-        if not past:
-            outputs = self.model(**options, return_dict=True)
-            return tuple(outputs[name] for name in self.names)
-        cache = DynamicCache()
-        for layer, (key, value) in enumerate(zip(past[::2], past[1::2], strict=True)):
-            cache.update(key, value, layer)
-        outputs = self.model(**options, past_key_values=cache, use_cache=True, return_dict=True)
-        found = dict(present(outputs.past_key_values))
+        if past:
+            cache = DynamicCache()
+            for layer, (key, value) in enumerate(zip(past[::2], past[1::2], strict=True)):
+                cache.update(key, value, layer)
+            options |= {"past_key_values": cache, "use_cache": True}
+        outputs = self.model(**options, return_dict=True)
+        found = dict(present(outputs.past_key_values)) if past else {}
         if KEPT in inputs:
             outputs["logits"] = outputs["logits"].gather(1, _spread(inputs[KEPT], outputs["logits"]))
         return tuple(found[name] if name in found else outputs[name] for name in self.names)

@@ -46,7 +46,7 @@ def judge(
     classes = session.manifest.task != "feature-extraction"
     reports = [_base(session, expected, tolerance, classes)]
     for name, outputs in expected.adapters.items():
-        got = _arrays(session.run(expected.inputs, adapter=name))
+        got = _arrays(session.replay(expected.inputs, adapter=name))
         mask = padding(expected.inputs, session.manifest)
         reports.append(parity.compare(name, got, outputs.adapted, outputs.plain, tolerance, mask, classes=classes))
     if len(expected.adapters) + (not expected.probes) > 1:
@@ -76,7 +76,7 @@ def _mixed(session: Session, expected: Expected, tolerance: Tolerance, classes: 
     names: list[str | None] = [*expected.adapters, *([] if expected.probes else [None])]
     batch = len(next(iter(expected.inputs.values())))
     rows = [names[index % len(names)] for index in range(batch)]
-    got = session.run(expected.inputs, adapter=rows)
+    got = session.replay(expected.inputs, adapter=rows)
     wanted = [expected.base if name is None else expected.adapters[name].adapted for name in rows]
     plain = [expected.base if name is None else expected.adapters[name].plain for name in rows]
     flat_got, flat_wanted, flat_plain = {}, {}, {}

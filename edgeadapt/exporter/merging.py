@@ -156,7 +156,7 @@ def _sum(
 ) -> ParityReport:
     """Returns the report of several adapters folded together against their sum, switched."""
     inputs = _case(folder, bundle.NONE)["input"]
-    outputs = load(folder, verify="adapters").run(inputs, adapter=dict.fromkeys(adapters, 1.0))
+    outputs = load(folder, verify="adapters").replay(inputs, adapter=dict.fromkeys(adapters, 1.0))
     expected = {name: array for name, array in outputs.items() if not isinstance(array, list)}
     classes = manifest.task != "feature-extraction"
     return parity.compare(

@@ -194,8 +194,8 @@ def _export(
         preprocessor = preprocess.load_preprocessing(source)
         case = cases.case(opened, preprocessor)
         progress("writing the base as ONNX")
-        outputs = case.outputs
-        traced = trace.trace(opened, cases.example(case), case.axes, outputs, opset)
+        traced = trace.trace(opened, case.example, case.axes, case.outputs, opset)
+        outputs = tasks.get(name).OUTPUTS
         assemble.write_base(folder, traced.model, traced.wirings)
         progress("converting adapters")
         weights = base_weights(ir.load(folder / assemble.BASE))
@@ -300,7 +300,7 @@ def _manifest(
     fingerprint: str,
     preprocessor: object,
 ) -> Manifest:
-    from edgeadapt.exporter import decoding
+    from edgeadapt.exporter import chats, decoding
 
     task = tasks.get(opened.task)
     slots = assemble.slots(traced.wirings, pairs)
@@ -317,7 +317,7 @@ def _manifest(
         fingerprint=fingerprint,
         model=assemble.model_record(traced.opset, assemble.write_neutrals(folder, neutrals, len(slots))),
         inputs=tuple(
-            TensorRecord(name, str(case.inputs[name].dtype), tuple(int(dim) if dim.isdigit() else dim for dim in axes))
+            TensorRecord(name, str(case.example[name].dtype), tuple(int(dim) if dim.isdigit() else dim for dim in axes))
             for name, axes in case.axes.items()
         ),
         outputs=tuple(_output(value, names, traced) for value in traced.model.graph.outputs),
@@ -326,7 +326,7 @@ def _manifest(
         problem_type=opened.model.config.problem_type if labelled else None,
         tokenizer=prepared[0],
         image=prepared[1],
-        generation=decoding.record(opened) if task.CACHED else None,
+        generation=decoding.record(opened, chats.record(preprocessor, prepared[0], folder)) if task.CACHED else None,
         files={},
     )
 

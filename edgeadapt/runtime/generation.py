@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -10,11 +10,10 @@ import numpy as np
 import onnxruntime as ort
 
 from edgeadapt.bundle import KEPT, PAST, PRESENT
-from edgeadapt.errors import AdapterError, ConfigError, InputError, UnsupportedError
+from edgeadapt.errors import AdapterError, ConfigError, InputError
 from edgeadapt.runtime.prompts import ENDED, Prompts
 
 if TYPE_CHECKING:
-    from edgeadapt.bundle import Manifest
     from edgeadapt.runtime.choice import Choices
     from edgeadapt.runtime.filling import Array
     from edgeadapt.runtime.sampling import Sampler
@@ -65,6 +64,28 @@ class Limits:
         return any(list(new[-len(each) :]) == list(each) for each in self.stop)
 
 
+@dataclass(frozen=True, slots=True)
+class Decoder:
+    """What a generation knows of the model.
+
+    Attributes:
+        inputs: The names of its inputs.
+        layers: The names of the cache as it enters, with the number of heads and the length of one head's keys.
+        positions: How many tokens it takes, or None where it knows no limit.
+    """
+
+    inputs: frozenset[str]
+    layers: Mapping[str, tuple[int, int]]
+    positions: int | None = None
+
+
+def decoder(inputs: Iterable[tuple[str, Sequence[Any]]], positions: int | None = None) -> Decoder:
+    """Returns what is known of a model with these inputs, by name and shape."""
+    shapes = dict(inputs)
+    layers = {name: (int(shape[1]), int(shape[3])) for name, shape in shapes.items() if name.startswith(PAST)}
+    return Decoder(frozenset(shapes), layers, positions)
+
+
 class Generation:
     """Rows of tokens that grow, with the cache of what the model has seen and the adapters that it was seen with.
 
@@ -74,31 +95,20 @@ class Generation:
         adapter: The choice of adapters that made the cache.
     """
 
-    def __init__(self, bind: Bind, manifest: Manifest, batch: int, adapter: Choices = None) -> None:
-        """Takes what `Session.begin` was given; raises as it does."""
-        if manifest.generation is None:
-            raise UnsupportedError(
-                f"A bundle for {manifest.task} generates no text.\n"
-                "Export its base for the task text-generation: --task text-generation."
-            )
+    def __init__(self, bind: Bind, model: Decoder, batch: int, adapter: Choices = None) -> None:
+        """Takes what runs the model, what is known of it, and what `Session.begin` was given."""
         self.adapter = adapter
         self._bind = bind
         self._batch = batch
-        self._positions = manifest.generation.positions
+        self._model = model
         self._run = bind(adapter, batch)
-        self._inputs = {tensor.name for tensor in manifest.inputs}
-        self._layers = {
-            tensor.name: tuple(int(size) for size in (tensor.shape[1], tensor.shape[3]))
-            for tensor in manifest.inputs
-            if tensor.name.startswith(PAST)
-        }
         self._empty()
 
     def _empty(self) -> None:
         self._ids = self._mask = np.zeros((self._batch, 0), np.int64)
         self._cache: dict[str, ort.OrtValue] = {
             name: _value(np.zeros((self._batch, heads, 0, width), np.float32))
-            for name, (heads, width) in self._layers.items()
+            for name, (heads, width) in self._model.layers.items()
         }
 
     def __len__(self) -> int:
@@ -124,8 +134,8 @@ class Generation:
         whole = np.concatenate([self._mask, mask], axis=1)
         counted = np.cumsum(whole, axis=1)
         most = int(counted[:, -1].max())
-        if self._positions is not None and most > self._positions:
-            raise InputError(f"A row would have {most} tokens, and the model has {self._positions} positions.")
+        if self._model.positions is not None and most > self._model.positions:
+            raise InputError(f"A row would have {most} tokens, and the model has {self._model.positions} positions.")
         length = ids.shape[1]
         given = {
             "input_ids": ids,
@@ -133,9 +143,9 @@ class Generation:
             "position_ids": np.maximum(counted - 1, 0)[:, -length:],
             KEPT: np.full((self._batch, 1), length - 1, np.int64),
         }
-        feeds = {name: _value(array) for name, array in given.items() if name in self._inputs}
+        feeds = {name: _value(array) for name, array in given.items() if name in self._model.inputs}
         outputs = self._run({**feeds, **self._cache})
-        self._cache = {name: outputs[name.replace(PAST, PRESENT)] for name in self._layers}
+        self._cache = {name: outputs[name.replace(PAST, PRESENT)] for name in self._model.layers}
         self._ids, self._mask = np.concatenate([self._ids, ids], axis=1), whole
         logits: Array = outputs["logits"].numpy()[:, -1]
         return logits
@@ -193,6 +203,21 @@ def stream(generation: Generation, prompts: Prompts, sampler: Sampler, limits: L
         # A row that has ended is fed any token, under a mask.
         going = (tokens != ENDED).astype(np.int64)[:, None]
         logits = generation.feed(np.maximum(tokens, 0)[:, None], going)
+
+
+def replay(generation: Generation, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Returns the logits of a parity case, `(batch, kept, vocabulary)`: of the prompts, then token by token.
+
+    Args:
+        generation: An empty one.
+        inputs: `input_ids` and `attention_mask` `(batch, total)`, padded on the left, and `kept_positions`
+            `(batch, kept)`: the last of the prompts', and all that follow.
+    """
+    ids, mask, length = inputs["input_ids"], inputs["attention_mask"], int(inputs[KEPT][0, 0]) + 1
+    logits = [generation.feed(ids[:, :length], mask[:, :length])]
+    for place in range(length, ids.shape[1]):
+        logits.append(generation.feed(ids[:, place : place + 1]))
+    return {"logits": np.stack(logits, axis=1)}
 
 
 def gathered(tokens: Iterator[Array], batch: int) -> list[Array]:

@@ -13,7 +13,7 @@ from edgeadapt.runtime.blend import blended
 from edgeadapt.runtime.choice import Choice, Choices, Registry, Row, chosen, chosen_rows, named
 from edgeadapt.runtime.filling import Filling, label_count, stretched
 from edgeadapt.runtime.fit import array_problems
-from edgeadapt.runtime.generation import Generation, Limits, gathered, stream
+from edgeadapt.runtime.generation import Generation, Limits, decoder, gathered, replay, stream
 from edgeadapt.runtime.inputs import check_inputs
 from edgeadapt.runtime.prompts import prompts
 from edgeadapt.runtime.provider import Device
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from edgeadapt.bundle import AdapterRecord, Manifest, ProblemType
     from edgeadapt.runtime.filling import Array
-    from edgeadapt.runtime.generation import Run, Stop, Values
+    from edgeadapt.runtime.generation import Decoder, Run, Stop, Values
 
 _HOST = Device("cpu")
 
@@ -149,7 +149,7 @@ class Session:
             >>> logits = chat.feed(ids)  # doctest: +SKIP
             >>> chat.switch("short", prefill=True)  # doctest: +SKIP
         """
-        return Generation(self._bind, self.manifest, batch, adapter)
+        return Generation(self._bind, self._decoder(), batch, adapter)
 
     def generate(
         self,
@@ -241,14 +241,28 @@ class Session:
             InputError: The inputs don't fit the model, all reasons.
             AdapterError: The arrays don't fit the slots, all reasons, or a slot is left that the base can't fill.
         """
-        check_inputs(inputs, self.manifest.inputs)
+        if self.manifest.generation is None:
+            check_inputs(inputs, self.manifest.inputs)
         base = self._adapters[NONE].filling
         known = {slot.name for slot in self.manifest.slots}
         problems = [f"{name}: the model has no such slot" for name in arrays if name not in known]
         problems += array_problems(arrays, base.arrays, self.manifest.slots)
         if problems:
             raise AdapterError.collect("The arrays don't fit the model's slots:", problems)
-        return self._run(inputs, base.replaced(arrays))
+        filling = base.replaced(arrays)
+        if self.manifest.generation is None:
+            return self._run(inputs, filling)
+        return replay(Generation(lambda *_: self._bound(filling), self._decoder(), _batch(inputs)), inputs)
+
+    def replay(self, inputs: Mapping[str, Array], adapter: Choices = None) -> dict[str, Array | list[Array]]:
+        """Runs the inputs of a parity case: those of `run`, but of a decoder prompts and what follows them.
+
+        Raises:
+            EdgeAdaptError: As `run`.
+        """
+        if self.manifest.generation is None:
+            return self.run(inputs, adapter)
+        return dict(replay(self.begin(_batch(inputs), adapter), inputs))
 
     def add_adapter(self, folder: str | Path, name: str | None = None) -> None:
         """Loads an adapter's folder, such as `adapters/spam` of another bundle, and leaves the disk as it is.
@@ -338,6 +352,24 @@ class Session:
                     "cache.\nGenerate with one adapter at a time."
                 )
             filling = self._stack(rows, fillings)
+        return self._bound(filling)
+
+    def _decoder(self) -> Decoder:
+        """Returns what a generation knows of the model.
+
+        Raises:
+            UnsupportedError: The bundle generates no text.
+        """
+        if self.manifest.generation is None:
+            raise UnsupportedError(
+                f"A bundle for {self.manifest.task} generates no text.\n"
+                "Export its base for the task text-generation: --task text-generation."
+            )
+        inputs = ((tensor.name, tensor.shape) for tensor in self.manifest.inputs)
+        return decoder(inputs, self.manifest.generation.positions)
+
+    def _bound(self, filling: Filling) -> Run:
+        """Returns what runs the model with these arrays in its slots."""
 
         def run(feeds: Values) -> dict[str, ort.OrtValue]:
             found = self._model.run_with_ort_values(self._outputs, {**feeds, **filling.values})
@@ -349,6 +381,10 @@ class Session:
         feeds = {name: _HOST.value(array) for name, array in inputs.items()}
         values = self._model.run_with_ort_values(self._outputs, {**feeds, **filling.values})
         return {name: value.numpy() for name, value in zip(self._outputs, values, strict=True)}
+
+
+def _batch(inputs: Mapping[str, Array]) -> int:
+    return len(inputs["input_ids"])
 
 
 def _check_free(name: str, adapters: Registry) -> None:

@@ -50,7 +50,7 @@ def verify(session: Session, name: str | None, tolerance: Tolerance | None = Non
     got = (
         session.run_slots(inputs, stored["probe"])
         if name is None or stored["probe"]
-        else session.run(inputs, adapter.name)
+        else session.replay(inputs, adapter.name)
     )
     report = compare(
         adapter.name,

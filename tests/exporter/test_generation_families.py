@@ -67,8 +67,11 @@ RECIPES = [
 def exported(recipe: Recipe, folder: Path) -> tuple[Exported, dict[str, Path]]:
     """Exports a tiny decoder with two adapters of other ranks."""
     tiny.base(folder / "base", recipe.family, "text-generation", **recipe.config)
+    turned = {"fan_in_fan_out": True} if recipe.family == "gpt2" else {}
     adapters = {
-        name: tiny.lora_adapter(folder / "base", folder / name, "text-generation", rank, recipe.targets, seed=rank)
+        name: tiny.lora_adapter(
+            folder / "base", folder / name, "text-generation", rank, recipe.targets, seed=rank, **turned
+        )
         for name, rank in (("wide", 4), ("narrow", 2))
     }
     return export(folder / "base", adapters, folder / "bundle"), adapters
