@@ -89,7 +89,8 @@ def add(
             if new is not manifest:
                 pairs = in_order((slot.site, slot.method) for slot in new.slots)
                 functions = {**bodies_in(ir.load(folder / manifest.model.file)), **bodies([adapter])}
-                assemble.write_switch(folder, wirings, pairs, model.name, functions)
+                positions = manifest.generation.positions if manifest.generation else None
+                assemble.write_switch(folder, wirings, pairs, model.name, functions, positions)
             if record is not None and record.parity is not None:
                 case, reference = read_parity(source, record), record.parity.reference
                 report = _replay(model, new, name, adapter, case, record.parity.effect, neutrals, tolerance)

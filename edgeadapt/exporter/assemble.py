@@ -16,6 +16,7 @@ from edgeadapt.adapter import NORMS, UNBIASED, Adapter, Array, Attachment
 from edgeadapt.bundle import AdapterRecord, Manifest, ModelRecord, Neutral, ParityRecord, Slot
 from edgeadapt.graph import subgraph
 from edgeadapt.graph.fold import base_weights
+from edgeadapt.graph.optimise import optimise
 from edgeadapt.graph.sites import Wirings
 from edgeadapt.graph.switch import HEAD, Bodies, switch
 
@@ -39,11 +40,31 @@ def write_switch(
     pairs: Iterable[tuple[str, str]],
     target: str = MODEL,
     functions: Bodies = MappingProxyType({}),
+    positions: int | None = None,
 ) -> None:
-    """Writes the switchable model from the base alone; both read the same file of weights."""
+    """Writes the switchable model from the base alone; both read the same file of weights.
+
+    What a rewriting of it makes anew, such as a table of cosines, is in the model's own file.
+    """
     model = ir.load(folder / BASE)
     switch(model, wirings, pairs, functions)
+    optimise(model, positions, _evaluate)
     ir.save(model, folder / target)
+
+
+def _evaluate(model: ir.Model, inputs: Mapping[str, Array]) -> list[Array]:
+    """Runs a small graph.
+
+    Raises:
+        ValueError: It can't be run.
+    """
+    try:
+        session = onnxruntime.InferenceSession(
+            ir.to_proto(model).SerializeToString(), providers=["CPUExecutionProvider"]
+        )
+        return [np.asarray(array) for array in session.run(None, dict(inputs))]
+    except Exception as error:  # ONNX Runtime's exceptions have no root of their own
+        raise ValueError(str(error)) from error
 
 
 def slots(wirings: Wirings, pairs: Iterable[tuple[str, str]]) -> tuple[Slot, ...]:

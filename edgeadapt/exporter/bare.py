@@ -13,8 +13,9 @@ import onnxruntime
 
 from edgeadapt.adapter import Array
 from edgeadapt.bundle import KEPT, Neutral, Slot
+from edgeadapt.runtime.decoder import BoundRun, Decoder, decoder
 from edgeadapt.runtime.filling import stretched
-from edgeadapt.runtime.generation import Decoder, Generation, Values, decoder, replay
+from edgeadapt.runtime.generation import Generation, replay
 
 CASE = ("input_ids", "attention_mask", "position_ids", KEPT)
 """The inputs of a decoder's parity case; it has slots besides."""
@@ -53,12 +54,8 @@ def _replayed(session: onnxruntime.InferenceSession, known: Decoder, feeds: Mapp
         for name, array in feeds.items()
         if name not in CASE
     }
-    names = [output.name for output in session.get_outputs()]
-
-    def step(values: Values) -> dict[str, onnxruntime.OrtValue]:
-        return dict(zip(names, session.run_with_ort_values(names, {**values, **slots}), strict=True))
-
-    return replay(Generation(lambda *_: step, known, len(feeds["input_ids"])), feeds)
+    run = BoundRun(session, slots)
+    return replay(Generation(lambda *_: run, known, len(feeds["input_ids"])), feeds)
 
 
 def fill(slots: Sequence[Slot], arrays: Mapping[str, Array], stored: Mapping[str, Array]) -> dict[str, Array]:

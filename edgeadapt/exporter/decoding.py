@@ -81,8 +81,13 @@ def record(base: Base, chat: ChatRecord | None) -> GenerationRecord:
     if ends is None:
         ends = getattr(base.model.config, "eos_token_id", None)
     found = [] if ends is None else [ends] if isinstance(ends, int) else list(ends)
-    positions = getattr(base.model.config, "max_position_embeddings", None)
-    return GenerationRecord(tuple(int(each) for each in found), int(positions) if positions else None, chat)
+    return GenerationRecord(tuple(int(each) for each in found), positions(base), chat)
+
+
+def positions(base: Base) -> int | None:
+    """Returns how many tokens a base takes, or None where it knows no limit."""
+    found = getattr(base.model.config, "max_position_embeddings", None)
+    return int(found) if found else None
 
 
 def _part(base: Base, ids: Array, mask: Array, start: int, end: int) -> dict[str, Array]:

@@ -185,7 +185,7 @@ def _export(
     progress: Progress,
 ) -> tuple[tuple[ParityReport, ...], tuple[str, ...]]:
     from edgeadapt.exporter import base as bases
-    from edgeadapt.exporter import cases, gate, live, modules, reference, trace
+    from edgeadapt.exporter import cases, decoding, gate, live, modules, reference, trace
 
     progress("loading the base")
     name = _task(task, checkpoint_of, source)
@@ -213,7 +213,8 @@ def _export(
         progress("writing the bundle")
         adapters = {each: found.adapter for each, found in lives.items()}
         pairs = points(adapters.values())
-        assemble.write_switch(folder, traced.wirings, pairs, functions=bodies(adapters.values()))
+        functions, positions = bodies(adapters.values()), decoding.positions(opened)
+        assemble.write_switch(folder, traced.wirings, pairs, functions=functions, positions=positions)
         fingerprint = bases.fingerprint(opened)
         manifest = _manifest(opened, traced, case, folder, pairs, fingerprint, preprocessor)
         homes = folder / bundle.ADAPTERS
@@ -306,6 +307,7 @@ def _manifest(
     slots = assemble.slots(traced.wirings, pairs)
     neutrals = assemble.stored_neutrals(folder, traced.wirings, slots)
     names = {slot.name for slot in slots}
+    switched = ir.load(folder / assemble.MODEL)
     whole = all(not wiring.open for wiring in traced.wirings.sites.values())
     labelled = bool(task.LABELS) and whole
     prepared = preprocess.records(preprocessor, opened.model.config, folder)
@@ -317,10 +319,11 @@ def _manifest(
         fingerprint=fingerprint,
         model=assemble.model_record(traced.opset, assemble.write_neutrals(folder, neutrals, len(slots))),
         inputs=tuple(
-            TensorRecord(name, str(case.example[name].dtype), tuple(int(dim) if dim.isdigit() else dim for dim in axes))
-            for name, axes in case.axes.items()
+            TensorRecord(str(value.name), str(case.example[str(value.name)].dtype), _dims(value))
+            for value in switched.graph.inputs
+            if value.name in case.axes
         ),
-        outputs=tuple(_output(value, names, traced) for value in traced.model.graph.outputs),
+        outputs=tuple(_output(value, names, traced) for value in switched.graph.outputs),
         slots=slots,
         labels=opened.labels if labelled else None,
         problem_type=opened.model.config.problem_type if labelled else None,
@@ -331,9 +334,13 @@ def _manifest(
     )
 
 
+def _dims(value: ir.Value) -> tuple[int | str, ...]:
+    return tuple(dim if isinstance(dim, int) else str(dim.value) for dim in value.shape or ())
+
+
 def _output(value: ir.Value, slots: set[str], traced: Trace) -> TensorRecord:
     """Returns an output's record; its last axis is `labels` where slots of its head may change its length."""
-    dims: list[int | str] = [dim if isinstance(dim, int) else str(dim.value) for dim in value.shape or ()]
+    dims = list(_dims(value))
     for name, wiring in traced.wirings.sites.items():
         if wiring.site.labelled and f"{name}.weight" in slots and value.name in {call.y for call in wiring.calls}:
             dims[-1] = "labels"

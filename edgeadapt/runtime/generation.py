@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import onnxruntime as ort
 
-from edgeadapt.bundle import KEPT, PAST, PRESENT
+from edgeadapt.bundle import KEPT
 from edgeadapt.errors import AdapterError, ConfigError, InputError
-from edgeadapt.runtime.prompts import ENDED, Prompts
+from edgeadapt.runtime.cache import cache
+from edgeadapt.runtime.prompts import ENDED, Prompts, prompts
 
 if TYPE_CHECKING:
     from edgeadapt.runtime.choice import Choices
+    from edgeadapt.runtime.decoder import Bind, Decoder
     from edgeadapt.runtime.filling import Array
     from edgeadapt.runtime.sampling import Sampler
 
-Values: TypeAlias = Mapping[str, ort.OrtValue]
-Run: TypeAlias = Callable[[Values], dict[str, ort.OrtValue]]
-"""Runs the model with inputs by name, the adapters' slots filled already; gives its outputs by name."""
-Bind: TypeAlias = Callable[["Choices", int], Run]
-"""Returns the run of a choice of adapters, for a batch of so many rows."""
 Stop: TypeAlias = Sequence[Sequence[int]] | Callable[[Sequence[int]], bool]
 """What else ends a row: sequences of tokens, or a function of the row's new tokens that says whether it is over."""
 
@@ -64,28 +60,6 @@ class Limits:
         return any(list(new[-len(each) :]) == list(each) for each in self.stop)
 
 
-@dataclass(frozen=True, slots=True)
-class Decoder:
-    """What a generation knows of the model.
-
-    Attributes:
-        inputs: The names of its inputs.
-        layers: The names of the cache as it enters, with the number of heads and the length of one head's keys.
-        positions: How many tokens it takes, or None where it knows no limit.
-    """
-
-    inputs: frozenset[str]
-    layers: Mapping[str, tuple[int, int]]
-    positions: int | None = None
-
-
-def decoder(inputs: Iterable[tuple[str, Sequence[Any]]], positions: int | None = None) -> Decoder:
-    """Returns what is known of a model with these inputs, by name and shape."""
-    shapes = dict(inputs)
-    layers = {name: (int(shape[1]), int(shape[3])) for name, shape in shapes.items() if name.startswith(PAST)}
-    return Decoder(frozenset(shapes), layers, positions)
-
-
 class Generation:
     """Rows of tokens that grow, with the cache of what the model has seen and the adapters that it was seen with.
 
@@ -99,55 +73,46 @@ class Generation:
         """Takes what runs the model, what is known of it, and what `Session.begin` was given."""
         self.adapter = adapter
         self._bind = bind
-        self._batch = batch
         self._model = model
         self._run = bind(adapter, batch)
-        self._empty()
+        self._rows: list[list[int]] = [[] for _ in range(batch)]
+        self._cache = cache(model, batch)
 
-    def _empty(self) -> None:
-        self._ids = self._mask = np.zeros((self._batch, 0), np.int64)
-        self._cache: dict[str, ort.OrtValue] = {
-            name: _value(np.zeros((self._batch, heads, 0, width), np.float32))
-            for name, (heads, width) in self._model.layers.items()
-        }
+    @property
+    def rows(self) -> list[list[int]]:
+        """The tokens that each row has been fed."""
+        return [list(row) for row in self._rows]
 
-    def __len__(self) -> int:
-        """Returns how many places the cache has, those of padding included."""
-        return int(self._ids.shape[1])
+    def reserve(self, length: int) -> None:
+        """Makes room for rows of so many tokens at once; without it, the cache grows as it must."""
+        self._cache.reserve(length)
 
     def feed(self, ids: Array, mask: Array | None = None) -> Array:
         """Runs the model on further tokens and returns the logits after the last one, `(batch, vocabulary)`.
 
         Args:
             ids: `(batch, n)` int64.
-            mask: `(batch, n)` int64, 0 where a row has no token; None where all have.
+            mask: `(batch, n)` int64, 0 where a row has no token: on the left, or everywhere for a row that has ended,
+                whose logits mean nothing then; None where all rows have all tokens.
 
         Raises:
-            InputError: The shapes don't fit, or there are more tokens than the model has positions.
+            InputError: The shapes don't fit, a row would begin without a token, or there are more tokens than the model
+                has positions.
         """
         mask = np.ones_like(ids) if mask is None else mask
-        if ids.ndim != 2 or ids.shape[0] != self._batch or ids.shape[1] == 0 or mask.shape != ids.shape:
+        if ids.ndim != 2 or len(ids) != len(self._rows) or ids.shape[1] == 0 or mask.shape != ids.shape:
             raise InputError(
-                f"Tokens to go on with: got {ids.shape} under a mask of {mask.shape}, expected ({self._batch}, n) with "
-                "n of 1 or more."
+                f"Tokens to go on with: got {ids.shape} under a mask of {mask.shape}, expected ({len(self._rows)}, n) "
+                "with n of 1 or more."
             )
-        whole = np.concatenate([self._mask, mask], axis=1)
-        counted = np.cumsum(whole, axis=1)
-        most = int(counted[:, -1].max())
-        if self._model.positions is not None and most > self._model.positions:
-            raise InputError(f"A row would have {most} tokens, and the model has {self._model.positions} positions.")
-        length = ids.shape[1]
-        given = {
-            "input_ids": ids,
-            "attention_mask": whole,
-            "position_ids": np.maximum(counted - 1, 0)[:, -length:],
-            KEPT: np.full((self._batch, 1), length - 1, np.int64),
-        }
-        feeds = {name: _value(array) for name, array in given.items() if name in self._model.inputs}
-        outputs = self._run({**feeds, **self._cache})
-        self._cache = {name: outputs[name.replace(PAST, PRESENT)] for name in self._model.layers}
-        self._ids, self._mask = np.concatenate([self._ids, ids], axis=1), whole
-        logits: Array = outputs["logits"].numpy()[:, -1]
+        rows = [row + own[there == 1].tolist() for row, own, there in zip(self._rows, ids, mask, strict=True)]
+        most, positions = max(map(len, rows)), self._model.positions
+        if positions is not None and most > positions:
+            raise InputError(f"A row would have {most} tokens, and the model has {positions} positions.")
+        if not all(rows):
+            raise InputError("A row has no token to begin with.")
+        logits = self._cache.feed(self._run, ids, mask)
+        self._rows = rows
         return logits
 
     def switch(self, adapter: Choices, *, prefill: bool = False) -> Array | None:
@@ -163,31 +128,35 @@ class Generation:
         Raises:
             AdapterError: There are tokens already, and `prefill` is not given.
         """
-        if len(self) and not prefill:
+        count = max(map(len, self._rows), default=0)
+        if count and not prefill:
             raise AdapterError(
-                f"The cache holds {len(self)} tokens that were run with {self.adapter!r}; going on with {adapter!r} "
-                "would mix both.\nPass prefill=True to run them again, or begin anew."
+                f"The cache holds {count} tokens that were run with {self.adapter!r}; going on with {adapter!r} would "
+                "mix both.\nPass prefill=True to run them again, or begin anew."
             )
-        self._run = self._bind(adapter, self._batch)
+        self._run = self._bind(adapter, len(self._rows))
         self.adapter = adapter
-        ids, mask = self._ids, self._mask
-        self._empty()
-        return self.feed(ids, mask) if ids.shape[1] else None
+        self._cache = cache(self._model, len(self._rows))
+        if not count:
+            return None
+        again = prompts(self._rows, None, 0, None)
+        return self._cache.feed(self._run, again.ids, again.mask)
 
 
-def stream(generation: Generation, prompts: Prompts, sampler: Sampler, limits: Limits) -> Iterator[Array]:
+def stream(generation: Generation, start: Prompts, sampler: Sampler, limits: Limits) -> Iterator[Array]:
     """Yields the next token of every row, `(batch,)` int64, until all rows have ended; `ENDED` for those that have.
 
     Args:
         generation: An empty one.
-        prompts: What it begins with.
+        start: What it begins with.
         sampler: What chooses tokens.
         limits: When rows end.
     """
-    seen: list[list[int]] = [list(row) for row in prompts.rows]
+    seen: list[list[int]] = [list(row) for row in start.rows]
     new: list[list[int]] = [[] for _ in seen]
     over = [False] * len(seen)
-    logits = generation.feed(prompts.ids, prompts.mask)
+    generation.reserve(start.ids.shape[1] + limits.max_new_tokens)
+    logits = generation.feed(start.ids, start.mask)
     for count in range(1, limits.max_new_tokens + 1):
         tokens = sampler.choose(logits, [np.array(row, np.int64) for row in seen])
         for row, token in enumerate(tokens):
@@ -228,7 +197,3 @@ def gathered(tokens: Iterator[Array], batch: int) -> list[Array]:
             if token != ENDED:
                 row.append(int(token))
     return [np.array(row, np.int64) for row in rows]
-
-
-def _value(array: Any) -> ort.OrtValue:
-    return ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))

@@ -11,9 +11,10 @@ from edgeadapt.errors import AdapterError, UnsupportedError
 from edgeadapt.runtime.adapters import NONE, LoadedAdapter, read_loaded
 from edgeadapt.runtime.blend import blended
 from edgeadapt.runtime.choice import Choice, Choices, Registry, Row, chosen, chosen_rows, named
+from edgeadapt.runtime.decoder import BoundRun, decoder
 from edgeadapt.runtime.filling import Filling, label_count, stretched
 from edgeadapt.runtime.fit import array_problems
-from edgeadapt.runtime.generation import Generation, Limits, decoder, gathered, replay, stream
+from edgeadapt.runtime.generation import Generation, Limits, gathered, replay, stream
 from edgeadapt.runtime.inputs import check_inputs
 from edgeadapt.runtime.prompts import prompts
 from edgeadapt.runtime.provider import Device
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
     import onnxruntime as ort
 
     from edgeadapt.bundle import AdapterRecord, Manifest, ProblemType
+    from edgeadapt.runtime.decoder import Decoder, Run
     from edgeadapt.runtime.filling import Array
-    from edgeadapt.runtime.generation import Decoder, Run, Stop, Values
+    from edgeadapt.runtime.generation import Stop
 
 _HOST = Device("cpu")
 
@@ -370,12 +372,7 @@ class Session:
 
     def _bound(self, filling: Filling) -> Run:
         """Returns what runs the model with these arrays in its slots."""
-
-        def run(feeds: Values) -> dict[str, ort.OrtValue]:
-            found = self._model.run_with_ort_values(self._outputs, {**feeds, **filling.values})
-            return dict(zip(self._outputs, found, strict=True))
-
-        return run
+        return BoundRun(self._model, filling.values)
 
     def _run(self, inputs: Mapping[str, Array], filling: Filling) -> dict[str, Array]:
         feeds = {name: _HOST.value(array) for name, array in inputs.items()}

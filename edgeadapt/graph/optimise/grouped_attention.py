@@ -18,6 +18,7 @@ DOMAIN = "com.microsoft"
 CAPACITY = "capacity"
 MASK, POSITIONS = "attention_mask", "position_ids"
 SWAPPED = (0, 2, 1, 3)
+WHOLE = 16  # what the operator wants the length of a head to be a multiple of, where it rotates
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +69,8 @@ def apply(model: ir.Model, positions: int, evaluate: Evaluate) -> int:
 
     Cases:
         1. Queries and keys that are normalised, scaled or clipped before the rotation: they are joined again after it.
-        2. No rotation (GPT-2), or one of a part of each head, or with frequencies that depend on the length: it stays
-           where it is, and the operator gets what leaves it.
+        2. No rotation (GPT-2), or one of a part of each head, with frequencies that depend on the length, or of heads
+           of an odd length: it stays where it is, and the operator gets what leaves it.
         3. A sliding window: the operator's `local_window_size`.
         4. Any other mask, scores that are capped, attention in parts: all attentions stay as they are.
 
@@ -224,7 +225,7 @@ class _Tables:
 def _replace(model: ir.Model, found: Found, window: int, lengths: Sequence[ir.Value], tables: _Tables) -> None:
     op = Nodes(f"{found.node.name}/grouped")
     width = int(found.key.shape[3])  # type: ignore[arg-type,index]  # a number
-    table = None if found.rotation is None else tables.of(found.rotation)
+    table = None if found.rotation is None or width % WHOLE else tables.of(found.rotation)
     queries, keys = found.queries, found.keys
     if found.rotation is not None and table is None:  # case 2
         queries, keys = found.node.inputs[0], _cached(found.node.inputs[1])[1]  # type: ignore[index,assignment]

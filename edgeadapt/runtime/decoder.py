@@ -1,0 +1,99 @@
+"""What is known of a decoder's model, and how it is run: slots are bound once, a cache stays where it lies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+
+from edgeadapt.bundle import PAST
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
+
+    from edgeadapt.runtime.choice import Choices
+
+Values: TypeAlias = Mapping[str, "ort.OrtValue"]
+
+CAPACITY = "capacity"
+"""The name of a cache's third axis where rows lie at its start and the model writes behind them."""
+
+
+class Run(Protocol):
+    """Runs a model whose slots are filled."""
+
+    def __call__(self, feeds: Values, into: Values | None = None) -> dict[str, ort.OrtValue]:
+        """Returns the outputs by name; those named in `into` are written there."""
+        ...
+
+
+Bind: TypeAlias = Callable[["Choices", int], Run]
+"""Returns the run of a choice of adapters, for a batch of so many rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoder:
+    """What is known of a decoder's model.
+
+    Attributes:
+        inputs: The names of its inputs.
+        layers: The names of the cache as it enters, with the number of heads and the length of one head's keys.
+        cache: `"shared"`: rows lie at the start of a cache of any capacity, and the model writes behind them;
+            `"grown"`: the cache that leaves is longer than the one that enters.
+        positions: How many tokens it takes, or None where it knows no limit.
+    """
+
+    inputs: frozenset[str]
+    layers: Mapping[str, tuple[int, int]]
+    cache: Literal["shared", "grown"]
+    positions: int | None = None
+
+
+def decoder(inputs: Iterable[tuple[str, Sequence[Any]]], positions: int | None = None) -> Decoder:
+    """Returns what is known of a model with these inputs, by name and shape."""
+    shapes = dict(inputs)
+    past = {name: shape for name, shape in shapes.items() if name.startswith(PAST)}
+    layers = {name: (int(shape[1]), int(shape[3])) for name, shape in past.items()}
+    shared = bool(past) and all(shape[2] == CAPACITY for shape in past.values())
+    return Decoder(frozenset(shapes), layers, "shared" if shared else "grown", positions)
+
+
+class BoundRun:
+    """A `Run` on an ONNX Runtime session: what has been bound already is not bound again.
+
+    One thread at a time.
+    """
+
+    __slots__ = ("_binding", "_bound", "_device", "_into", "_model", "_names")
+
+    def __init__(self, model: ort.InferenceSession, slots: Values, device: str = "cpu") -> None:
+        """Takes a session, what fills its slots, and the device that outputs stay on which are bound to nothing."""
+        self._model = model
+        self._names = [output.name for output in model.get_outputs()]
+        self._device = device
+        self._binding = model.io_binding()
+        self._bound: dict[str, ort.OrtValue] = {}
+        self._into: dict[str, ort.OrtValue] | None = None
+        self._bind(slots)
+
+    def __call__(self, feeds: Values, into: Values | None = None) -> dict[str, ort.OrtValue]:
+        """Returns the outputs by name; those named in `into` are written there."""
+        self._bind(feeds)
+        targets = dict(into or {})
+        anew = targets != self._into
+        if anew:
+            self._binding.clear_binding_outputs()
+            self._into = targets
+        for name in self._names:
+            if name not in targets:  # what was allocated for it before is the caller's
+                self._binding.bind_output(name, self._device)
+            elif anew:
+                self._binding.bind_ortvalue_output(name, targets[name])
+        self._model.run_with_iobinding(self._binding)
+        return dict(zip(self._names, self._binding.get_outputs(), strict=True))
+
+    def _bind(self, values: Values) -> None:
+        for name, value in values.items():
+            if self._bound.get(name) is not value:
+                self._binding.bind_ortvalue_input(name, value)
+                self._bound[name] = value
