@@ -16,6 +16,7 @@ from edgeadapt.bundle.names import KEPT, NONE, PAST, PRESENT, check_adapter_name
 from edgeadapt.bundle.records import (
     FORMAT,
     AdapterRecord,
+    ChatRecord,
     FileRecord,
     GenerationRecord,
     ImageRecord,
@@ -39,6 +40,7 @@ __all__ = [
     "PAST",
     "PRESENT",
     "AdapterRecord",
+    "ChatRecord",
     "FileRecord",
     "GenerationRecord",
     "ImageRecord",

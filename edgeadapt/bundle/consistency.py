@@ -35,6 +35,9 @@ def manifest_problems(manifest: Manifest) -> list[str]:
         problems += _image_problems(manifest.image)
     if manifest.generation:
         problems += _cache_problems(manifest)
+        if manifest.generation.chat:
+            problems += _listed("$.generation.chat.file", manifest.generation.chat.file, manifest.files)
+            problems += [] if manifest.tokenizer else ["$.generation.chat: is there, and $.tokenizer is null"]
     return problems
 
 

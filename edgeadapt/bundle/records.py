@@ -154,15 +154,27 @@ class ImageRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class ChatRecord:
+    """How a conversation becomes a prompt: a file with a Jinja template, and the special tokens that it may write.
+
+    `tokens` has their texts by the names that templates know them by: `{"bos_token": "<s>"}`.
+    """
+
+    file: FilePath
+    tokens: dict[Text, str]
+
+
+@dataclass(frozen=True, slots=True)
 class GenerationRecord:
     """How a decoder is run step by step.
 
     `eos_ids` are the tokens that end a text; `positions` is how many tokens the model takes, or None where it knows no
-    limit.
+    limit; `chat` is None where the base has no template for conversations.
     """
 
     eos_ids: tuple[Size, ...]
     positions: Count | None
+    chat: ChatRecord | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,9 @@ def _base(manifest: Manifest) -> dict[str, Any]:
         "outputs": {tensor.name: list(tensor.shape) for tensor in manifest.outputs},
         "labels": manifest.labels and list(manifest.labels),
         "problem_type": manifest.problem_type,
+        "end_tokens": manifest.generation and list(manifest.generation.eos_ids),
+        "positions": manifest.generation and manifest.generation.positions,
+        "chat_template": manifest.generation and manifest.generation.chat and manifest.generation.chat.file,
         "bytes": sum(record.bytes for record in manifest.files.values()),
         "fingerprint": manifest.fingerprint,
         "format": manifest.format,
@@ -140,10 +143,26 @@ def _text(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, dict):
-        return ", ".join(f"{name} ({', '.join(map(str, shape))})" for name, shape in value.items())
+        return ", ".join(_members(value))
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return str(value)
+
+
+def _members(members: dict[str, Any]) -> list[str]:
+    """Returns what a table says of arrays by name: shapes once for all names that differ only in numbers.
+
+    Example:
+        >>> _members({"past.0.key": ["batch", 8], "past.1.key": ["batch", 8], "x": ["batch"]})
+        ['2 past.*.key (batch, 8)', 'x (batch)']
+    """
+    groups: dict[tuple[str, str], list[str]] = {}
+    for name, shape in members.items():
+        groups.setdefault((re.sub(r"\d+", "*", name), f"({', '.join(map(str, shape))})"), []).append(name)
+    return [
+        f"{names[0]} {shape}" if len(names) == 1 else f"{len(names)} {pattern} {shape}"
+        for (pattern, shape), names in groups.items()
+    ]
 
 
 def _size(count: int) -> str:

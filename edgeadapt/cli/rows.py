@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from edgeadapt.errors import ConfigError, EdgeAdaptError, InputError, listed, nearest
@@ -32,7 +32,7 @@ class Row:
     Attributes:
         place: Where it was given, for messages: `line 3`, `--text 2`.
         keys: Which of `SHAPES` it is.
-        value: What a pipeline takes: a text, a path, or a dict of texts.
+        value: What a pipeline takes: a text, a path, a dict of texts, or a conversation.
         adapter: What it is run with.
     """
 
@@ -101,6 +101,8 @@ def check(rows: Sequence[Row], session: Session) -> None:
     task = tasks.get(session.manifest.task)
     takes_images = any(tensor.name == "pixel_values" for tensor in session.manifest.inputs)
     fits = SHAPES_OF_INPUT["image" if takes_images else task.INPUT]
+    if task.CACHED:
+        fits = tuple(keys for keys in fits if len(keys) == 1)  # one text goes on, and a pair doesn't
     taken = " or ".join(" and ".join(keys) for keys in fits)
     problems = [
         f"{row.place}: got {' and '.join(row.keys)}, and {task.NAME} takes {taken}"
@@ -129,17 +131,35 @@ def _check_adapters(rows: Sequence[Row], session: Session) -> None:
         raise InputError.collect("The bundle hasn't got what these ask for:", _cut(told), remedy)
 
 
-def settings(pipeline: Callable[..., Any], task: str, top_k: int | None) -> dict[str, int]:
-    """Returns the options of a pipeline's call.
+def settings(pipeline: Callable[..., Any], task: str, said: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the options of a pipeline's call: those of `said` that are not None.
 
     Raises:
-        ConfigError: The task has no use for `--top-k`.
+        ConfigError: The task has no use for some of them.
     """
-    if top_k is None:
-        return {}
-    if "top_k" not in inspect.signature(pipeline).parameters:
-        raise ConfigError(f"--top-k has no meaning for {task}.\nLeave it out.")
-    return {"top_k": top_k}
+    given = {name: value for name, value in said.items() if value is not None}
+    idle = [f"--{name.replace('_', '-')}" for name in given if name not in inspect.signature(pipeline).parameters]
+    if idle:
+        raise ConfigError(_idle(idle, task))
+    return given
+
+
+def chats(rows: Sequence[Row], task: str) -> list[Row]:
+    """Returns rows of text as conversations, each of one message of the user's.
+
+    Raises:
+        ConfigError: The task answers nobody.
+    """
+    from edgeadapt import tasks
+
+    if not tasks.get(task).CACHED:
+        raise ConfigError(_idle(["--chat"], task))
+    return [replace(row, value=[{"role": "user", "content": row.value}]) for row in rows]
+
+
+def _idle(options: Sequence[str], task: str) -> str:
+    have, them = ("has", "it") if len(options) == 1 else ("have", "them")
+    return f"{listed(options)} {have} no meaning for {task}.\nLeave {them} out."
 
 
 def _row(place: str, document: Any, default: Choice) -> Row:

@@ -80,6 +80,13 @@ def show_json(document: Any, indent: int | None = 2) -> None:
     click.echo(json.dumps(document, indent=indent, ensure_ascii=False, default=lambda array: array.tolist()))
 
 
+def show_pieces(pieces: Iterable[str]) -> None:
+    """Prints a text in pieces, each at once, and ends the line."""
+    for piece in pieces:
+        click.echo(piece, nl=False)
+    click.echo()
+
+
 def say(text: str) -> None:
     """Prints a line."""
     click.echo(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from itertools import groupby, islice
 from pathlib import Path
@@ -12,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from edgeadapt import tasks
-from edgeadapt.errors import BundleError, ConfigError
+from edgeadapt.errors import BundleError, ConfigError, UnsupportedError
+from edgeadapt.runtime.chat import ChatTemplate
 from edgeadapt.runtime.images import open_image, pixel_values
 from edgeadapt.runtime.tokenizer import TextTokenizer
-from edgeadapt.tasks import Choice, Row, Text, Tokens
+from edgeadapt.tasks import Choice, Row, Text, Tokens, Writing
 
 if TYPE_CHECKING:
     from edgeadapt.bundle import Manifest, ProblemType
@@ -39,6 +41,21 @@ class RunnableBundle(Protocol):
 
     def run(self, inputs: Mapping[str, Array], adapter: Choice | Sequence[Choice] = None) -> Mapping[str, Any]:
         """Returns the outputs, each an array with a batch axis or a list with an array for each row."""
+        ...
+
+    def stream(
+        self,
+        input_ids: Sequence[Sequence[int]],
+        *,
+        adapter: Choice | Sequence[Choice] = None,
+        max_new_tokens: int = 20,
+        temperature: float = 0.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        repetition_penalty: float = 1.0,
+        seed: int | None = None,
+    ) -> Iterator[Array]:
+        """Yields the next token of every row, `(batch,)` int64, -1 for rows that have ended; refuses at once."""
         ...
 
     def labels(self, adapter: Choice = None) -> tuple[str, ...]:
@@ -114,6 +131,16 @@ class BundleRunner:
             raise BundleError(_unprepared("tokenizer"))
         return TextTokenizer(self._session.path / record.file, record)
 
+    @cached_property
+    def _template(self) -> ChatTemplate:
+        record = self._session.manifest.generation
+        if record is None or record.chat is None:
+            raise UnsupportedError(
+                "The bundle has no chat template: the base it was exported from had none.\n"
+                "Give it texts, or put a chat_template.jinja into the base's folder and export it again."
+            )
+        return ChatTemplate(self._session.path / record.chat.file, record.chat)
+
     @property
     def max_length(self) -> int:
         """Tokens the model takes in one row, special ones included."""
@@ -142,6 +169,25 @@ class BundleRunner:
     def problem_type(self, adapter: Choice) -> ProblemType | None:
         """Returns what an adapter's head, or the base's, was trained to answer."""
         return self._session.problem_type(adapter)
+
+    def chat(self, messages: Sequence[Mapping[str, Any]]) -> str:
+        """Returns the prompt that the base's chat template makes of a conversation.
+
+        Raises:
+            UnsupportedError: The bundle has no template, or jinja2 is not installed.
+            InputError: The template refuses the conversation.
+        """
+        return self._template.render(messages)
+
+    def check_prompts(self, prompts: Sequence[Sequence[int]], adapters: Sequence[Choice], writing: Writing) -> None:
+        """Refuses, before anything is run, prompts, adapters and numbers that `Session.stream` refuses."""
+        for adapter in adapters:
+            self._session.labels(adapter)
+        self._session.stream(prompts, adapter=adapters[0], **asdict(writing))
+
+    def stream(self, prompts: Sequence[Sequence[int]], adapters: Sequence[Choice], writing: Writing) -> Iterator[Array]:
+        """Yields the next token of every row, `(rows,)` int64, until all have ended; -1 for those that have."""
+        return self._session.stream(prompts, adapter=list(adapters), **asdict(writing))
 
     def run(self, rows: Iterable[Row], adapters: Sequence[Choice], batch_size: int) -> Iterator[dict[str, Array]]:
         """Yields the task's outputs of each row, without the batch axis, cut to the row's own length and labels.

@@ -206,6 +206,10 @@ class TextTokenizer:
         ids = self._plain.encode(text, add_special_tokens=False).ids
         return ids[0] if ids else None
 
+    def prompt(self, text: str, special: bool) -> list[int]:
+        """Returns all tokens of a text, with or without the special ones that the tokenizer adds."""
+        return list(self._plain.encode(text, add_special_tokens=special).ids)
+
 
 def _read(file: Path) -> Tokenizer:
     try:

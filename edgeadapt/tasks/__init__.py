@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol
 
 from edgeadapt.errors import UnsupportedError, listed, nearest
-from edgeadapt.tasks._runner import Array, Choice, Row, Runner, Text, Tokens, Vocabulary
+from edgeadapt.tasks._runner import Array, Choice, Row, Runner, Text, Tokens, Vocabulary, Writing
 
-__all__ = ["Array", "Choice", "Row", "Runner", "Task", "Text", "Tokens", "Vocabulary", "get", "names"]
+__all__ = ["Array", "Choice", "Row", "Runner", "Task", "Text", "Tokens", "Vocabulary", "Writing", "get", "names"]
 
 
 class Task(Protocol):

@@ -47,6 +47,27 @@ class Tokens:
         return len(self.offsets)
 
 
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """How a text is gone on with.
+
+    Attributes:
+        max_new_tokens: It ends after so many.
+        temperature: 0 takes the likeliest token each time; more than 0 draws, by `logits / temperature`.
+        top_k: Draws from so many of the likeliest tokens.
+        top_p: Draws from the likeliest tokens that have this probability together.
+        repetition_penalty: Over 1 makes tokens less likely that the text has already.
+        seed: Makes draws the same every time.
+    """
+
+    max_new_tokens: int
+    temperature: float
+    top_k: int | None
+    top_p: float | None
+    repetition_penalty: float
+    seed: int | None
+
+
 Row: TypeAlias = Tokens | Array
 """One row of a run: a tokenized text, or pixels `(channels, height, width)`."""
 
@@ -104,6 +125,10 @@ class Vocabulary(Protocol):
         """Returns the first token of a text, without special ones, or None where it has none."""
         ...
 
+    def prompt(self, text: str, special: bool) -> list[int]:
+        """Returns all tokens of a text, with or without the special ones that the tokenizer adds."""
+        ...
+
 
 class Runner(Protocol):
     """A bundle that is ready to run, as a task's pipeline sees it."""
@@ -139,6 +164,18 @@ class Runner(Protocol):
 
     def run(self, rows: Iterable[Row], adapters: Sequence[Choice], batch_size: int) -> Iterator[dict[str, Array]]:
         """Yields the task's outputs of each row, without the batch axis, cut to the row's own length and labels."""
+        ...
+
+    def chat(self, messages: Sequence[Mapping[str, Any]]) -> str:
+        """Returns the prompt that the base's chat template makes of a conversation."""
+        ...
+
+    def check_prompts(self, prompts: Sequence[Sequence[int]], adapters: Sequence[Choice], writing: Writing) -> None:
+        """Refuses, before anything is run, what can't be gone on with."""
+        ...
+
+    def stream(self, prompts: Sequence[Sequence[int]], adapters: Sequence[Choice], writing: Writing) -> Iterator[Array]:
+        """Yields the next token of every row, `(rows,)` int64, until all have ended; -1 for those that have."""
         ...
 
     def labels(self, adapter: Choice) -> tuple[str, ...]:

@@ -62,6 +62,7 @@ def test_a_manifest_has_exactly_these_bytes(tmp_path: Path) -> None:
   "problem_type": "regression",
   "tokenizer": null,
   "image": null,
+  "generation": null,
   "files": {{
     "model.onnx": {{"bytes": 0, "sha256": "{EMPTY_SHA256}"}},
     "model.onnx.data": {{"bytes": 0, "sha256": "{EMPTY_SHA256}"}}

@@ -15,7 +15,9 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from edgeadapt import adapter, bundle
 from edgeadapt.bundle import (
     AdapterRecord,
+    ChatRecord,
     FileRecord,
+    GenerationRecord,
     ImageRecord,
     Manifest,
     ModelRecord,
@@ -42,6 +44,8 @@ RECORDS = [
     (BUNDLE["$defs"]["neutral"], Neutral),
     (BUNDLE["$defs"]["tokenizer"], TokenizerRecord),
     (BUNDLE["$defs"]["image"], ImageRecord),
+    (BUNDLE["$defs"]["generation"], GenerationRecord),
+    (BUNDLE["$defs"]["chat"], ChatRecord),
     (ADAPTER, AdapterRecord),
     (ADAPTER["$defs"]["file"], FileRecord),
     (ADAPTER["$defs"]["parity"], ParityRecord),

@@ -61,8 +61,8 @@ def test_a_bundle_without_image_settings_has_no_pipeline(tmp_path: Path) -> None
 
 def test_a_task_of_a_later_version_is_refused_by_name(tmp_path: Path) -> None:
     fake = session(tmp_path)
-    fake.manifest = replace(fake.manifest, task="text-generation")
-    with pytest.raises(UnsupportedError, match="no task 'text-generation'"):
+    fake.manifest = replace(fake.manifest, task="summarization")
+    with pytest.raises(UnsupportedError, match="no task 'summarization'"):
         edgeadapt.pipeline(fake)
 
 

@@ -14,6 +14,7 @@ from edgeadapt.tasks import (
     image_classification,
     question_answering,
     text_classification,
+    text_generation,
     token_classification,
 )
 
@@ -23,6 +24,7 @@ ALL: list[Task] = [
     image_classification,
     question_answering,
     text_classification,
+    text_generation,
     token_classification,
 ]
 """Also the type checker's proof that the modules are tasks."""
