@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from tests.tasks.decoders import PROMPTS, base
 from tests.tasks.reference import pipeline, transformers
 
 TASK = "text-generation"
-NEW = 24
+NEW = 20
 CHATS = [
     [{"role": "user", "content": "Where is my parcel?"}],
     [
@@ -133,11 +134,11 @@ def test_conversations_are_answered_with_messages(setup: Setup) -> None:
 
 def test_stop_strings_end_a_text_where_transformers_ends_it(setup: Setup) -> None:
     ends = set()
-    for prompt in PROMPTS:
+    for prompt in PROMPTS[:3]:
         ids, new = setup.tokens("tales", prompt)
-        whole = setup.text(ids, new).replace("\N{REPLACEMENT CHARACTER}", " ")
-        for word in whole.split()[:3]:
-            stop = word[-2:]
+        # transformers 4 does not see characters that are spread over several tokens.
+        words = re.findall(r"[!-~]+", setup.text(ids, new))
+        for stop in [word[-2:] for word in words[:2]]:
             _, expected = setup.tokens("tales", prompt, stop_strings=[stop, "quixotry"], tokenizer=setup.tokenizer)
             ((found),) = setup.ours(
                 prompt, adapter="tales", max_new_tokens=NEW, stop_strings=[stop, "quixotry"], return_full_text=False
