@@ -251,9 +251,15 @@ def _replace(model: ir.Model, found: Found, window: int, lengths: Sequence[ir.Va
         name=f"{found.node.name}/grouped",
     )
     made.outputs[0].name = f"{made.name}/out"
-    made.outputs[0].type, made.outputs[0].shape = found.out.type, found.out.shape
-    model.graph.insert_after(found.node, [*op.made, made])
-    ir.convenience.replace_all_uses_with(found.out, made.outputs[0])
+    out = made.outputs[0]
+    out.type, out.shape = found.out.type, found.out.shape
+    after = Nodes(f"{made.name}/rows")
+    if found.out.shape is not None and found.out.shape.rank() == 2:
+        # A Gemm follows (GPT-2), to which the tokens of all rows are one axis.
+        out.shape = None
+        out = after.Reshape(out, after.constant(np.array([-1, found.heads * width], np.int64)))
+    model.graph.insert_after(found.node, [*op.made, made, *after.made])
+    ir.convenience.replace_all_uses_with(found.out, out)
     outputs = {str(value.name): position for position, value in enumerate(model.graph.outputs)}
     for new, past in zip(made.outputs[1:], (str(found.key.name), value_name), strict=True):
         name = past.replace(PAST, PRESENT)
