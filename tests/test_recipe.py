@@ -120,7 +120,7 @@ adapters:
         "line 1: a recipe has no key 'bse' (did you mean 'base'?)",
         "line 2: task: 'text-clasification' is no task (did you mean 'text-classification'?); there are "
         "feature-extraction, fill-mask, image-classification, question-answering, text-classification, "
-        "token-classification",
+        "text-generation, token-classification",
         "line 3: output: expected text, got a list",
         "line 4: opset: expected a whole number, got text (new)",
         "line 6: tolerance.max_abs: expected a number, got text (small)",
