@@ -14,9 +14,9 @@ from edgeadapt.adapter import Adapter
 from edgeadapt.graph import prompt
 from edgeadapt.graph.nodes import values_of
 from edgeadapt.graph.sites import Wirings
-from edgeadapt.graph.splice import slot_values, splice
+from edgeadapt.graph.splice import WHOLE, slot_values, splice
 
-HEAD = "modules_to_save"
+HEAD = WHOLE
 
 Bodies: TypeAlias = Mapping[tuple[str, str], ir.Function]
 """What own modules compute, by site and method."""
