@@ -74,7 +74,8 @@ def read(folder: Path, *, allow_pickle: bool = False) -> Checkpoint:
     own = read_member(folder, allow_pickle=allow_pickle)
     head = heads.read(folder, own.config["model_type"], allow_pickle=allow_pickle)
     tensor_files.refuse_infinite(folder, head.tensors)
-    return replace(own, tensors={**own.tensors, **head.tensors}, labels=head.labels, problem_type=head.problem_type)
+    tensors = {**own.tensors, **head.tensors}
+    return replace(own, tensors=tensors, labels=head.labels, problem_type=head.problem_type, head=head.record)
 
 
 def read_member(folder: Path, *, allow_pickle: bool) -> Checkpoint:

@@ -16,7 +16,7 @@ from edgeadapt import bundle, parity
 from edgeadapt.adapter import Adapter, Array
 from edgeadapt.bundle import AdapterRecord, Manifest, Slot, TensorRecord
 from edgeadapt.errors import AdapterError, ParityError, listed, nearest
-from edgeadapt.exporter import assemble, bare, binding, folders, problem_types
+from edgeadapt.exporter import assemble, bare, binding, folders, problem_types, trained_tasks
 from edgeadapt.exporter.progress import Progress, silent
 from edgeadapt.graph import sites, subgraph
 from edgeadapt.graph.fold import base_weights, fold
@@ -78,6 +78,7 @@ def add(
         checkpoint = folders.read(source, allow_pickle=allow_pickle)
         base = ir.load(folder / assemble.BASE)
         adapter = binding.bind(checkpoint, wirings, base_weights(base), said)
+        trained_tasks.check(checkpoint, adapter, wirings, manifest.task)
     progress("comparing its outputs")
     new = _with_slots(folder, manifest, wirings, adapter)
     with bundle.new_folder(target) as home:

@@ -163,8 +163,7 @@ def _seen(base: bases.Base, sites: Sequence[str], inputs: Mapping[str, Array]) -
 
     hooks = [base.model.get_submodule(site).register_forward_hook(keep(site)) for site in sites]
     try:
-        with torch.no_grad():
-            base.model(**{name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in inputs.items()})
+        trace.run(base, inputs, ())
     finally:
         for hook in hooks:
             hook.remove()

@@ -13,7 +13,7 @@ from edgeadapt import bundle, tasks
 from edgeadapt.adapter import Adapter
 from edgeadapt.bundle import Manifest, TensorRecord
 from edgeadapt.errors import ConfigError, EdgeAdaptError
-from edgeadapt.exporter import assemble, binding, folders, preprocess, problem_types
+from edgeadapt.exporter import assemble, binding, folders, preprocess, problem_types, trained_tasks
 from edgeadapt.exporter import checkpoint as checkpoints
 from edgeadapt.exporter.checkpoint import Checkpoint
 from edgeadapt.exporter.progress import Progress, silent
@@ -27,14 +27,6 @@ if TYPE_CHECKING:
     from edgeadapt.exporter.cases import Case
     from edgeadapt.exporter.modules import Modules
     from edgeadapt.exporter.trace import Trace
-
-TASK_TYPES = {
-    "SEQ_CLS": "text-classification",
-    "TOKEN_CLS": "token-classification",
-    "QUESTION_ANS": "question-answering",
-    "FEATURE_EXTRACTION": "feature-extraction",
-}
-"""PEFT's task types, which name the task where the caller doesn't."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,9 +237,7 @@ def _task(task: str | None, checkpoint_of: Mapping[str, Checkpoint], source: str
     """
     if task is not None:
         return tasks.get(task).NAME
-    trained = {
-        TASK_TYPES[kind] for each in checkpoint_of.values() if (kind := each.config.get("task_type")) in TASK_TYPES
-    }
+    trained = {found for each in checkpoint_of.values() if (found := trained_tasks.task_of(each)) is not None}
     if len(trained) > 1:
         raise ConfigError(
             f"The adapters were trained for {' and '.join(sorted(trained))}.\nGive one task, or export them apart."
@@ -279,6 +269,7 @@ def _bind(
                 found[name] = binding.bind(checkpoint, traced.wirings, weights, said)
             else:
                 found[name] = merged.bind(opened, traced.wirings, checkpoint, said)
+            trained_tasks.check(checkpoint, found[name], traced.wirings, opened.task)
         except EdgeAdaptError as error:
             errors.append(error)
     for name, given in own.items():

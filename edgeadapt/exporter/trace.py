@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import logging
+import math
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ from edgeadapt.graph import attention, prompt
 from edgeadapt.graph.locate import SCOPES, locate
 from edgeadapt.graph.sites import Wiring, Wirings
 from edgeadapt.graph.switch import open_heads
+from edgeadapt.tasks import multiple_choice
 
 log = logging.getLogger("edgeadapt")
 
@@ -53,16 +55,26 @@ class Trace:
 
 
 class _Outputs(nn.Module):
-    """A model that returns only the outputs of its task, as a tuple."""
+    """A model that returns only the outputs of its task, as a tuple.
 
-    def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
+    Attributes:
+        choices: How many rows in turn a model of multiple choice takes as one question's; None for other tasks.
+    """
+
+    def __init__(self, model: nn.Module, names: Sequence[str], choices: int | None) -> None:
         super().__init__()
         self.model = model
         self.names = tuple(names)
+        self.choices = choices
 
     def forward(self, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
-        outputs = self.model(**inputs, return_dict=True)
-        return tuple(outputs[name] for name in self.names)
+        if self.choices is None:
+            outputs = self.model(**inputs, return_dict=True)
+            return tuple(outputs[name] for name in self.names)
+        # The model takes (questions, choices, sequence), and its scores (questions, choices) are (rows, 1) again.
+        grouped = {name: each.reshape(-1, self.choices, each.shape[-1]) for name, each in inputs.items()}
+        outputs = self.model(**grouped, return_dict=True)
+        return tuple(outputs[name].reshape(-1, 1) for name in self.names)
 
 
 def run(
@@ -70,9 +82,15 @@ def run(
 ) -> dict[str, Array]:
     """Returns the outputs of PyTorch's model (`model`, or the base's own) for numpy inputs."""
     tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in inputs.items()}
+    rows = len(next(iter(tensors.values())))
     with torch.no_grad():
-        results = _Outputs(model if model is not None else base.model, outputs)(tensors)
+        results = _Outputs(model if model is not None else base.model, outputs, _choices(base, rows))(tensors)
     return {name: result.numpy() for name, result in zip(outputs, results, strict=True)}
+
+
+def _choices(base: Base, rows: int) -> int | None:
+    """Returns how many of a batch's rows are one question's: four, as in the task's samples, where it has so many."""
+    return math.gcd(rows, multiple_choice.CHOICES) if base.task == multiple_choice.NAME else None
 
 
 def trace(
@@ -123,7 +141,8 @@ def _export(
     try:
         with _quiet():
             program = torch.onnx.export(
-                _Outputs(base.model, outputs),
+                # Each row by itself, so that questions may have any number of choices.
+                _Outputs(base.model, outputs, _choices(base, 1)),
                 (),
                 kwargs={"inputs": tensors},
                 input_names=list(tensors),
@@ -243,7 +262,7 @@ def _use(base: Base, inputs: Mapping[str, Array], outputs: Sequence[str]) -> tup
     hooks = [module.register_forward_hook(count(name)) for name, module in base.model.named_modules()]
     base.model.requires_grad_(True)
     try:
-        return bases.idle(base, _Outputs(base.model, outputs)(tensors)), counts
+        return bases.idle(base, _Outputs(base.model, outputs, _choices(base, 1))(tensors)), counts
     finally:
         base.model.requires_grad_(False)
         for hook in hooks:

@@ -56,6 +56,13 @@ RECIPES = [
     Recipe("modernbert", "token-classification", head=("head", "classifier")),
     Recipe("bert", "question-answering", head=("qa_outputs",), targets=r".*(query|dense)"),
     Recipe("albert", "question-answering", head=("qa_outputs",), targets=r".*(query|ffn)"),
+    Recipe("roberta", "multiple-choice"),
+    Recipe("distilbert", "multiple-choice", head=("pre_classifier", "classifier")),
+    Recipe("albert", "multiple-choice", options={"bias": "all"}),
+    Recipe("electra", "multiple-choice", head=("sequence_summary", "classifier")),
+    Recipe("mpnet", "multiple-choice"),
+    Recipe("deberta-v2", "multiple-choice", head=("pooler", "classifier")),
+    Recipe("modernbert", "multiple-choice", head=("head", "classifier")),
     Recipe("bert", "fill-mask", head=(), targets=r".*(query|decoder)"),  # the decoder's weight is the embedding's
     Recipe("xlm-roberta", "fill-mask", head=(), targets=r".*(query|word_embeddings)"),
     Recipe("mpnet", "feature-extraction", head=()),
