@@ -22,7 +22,7 @@ from edgeadapt.adapter import Array
 from edgeadapt.errors import GraphError, UnsupportedError, listed
 from edgeadapt.exporter import base as bases
 from edgeadapt.exporter.base import Base
-from edgeadapt.graph import attention, prompt
+from edgeadapt.graph import attention, prompt, rotary
 from edgeadapt.graph.locate import SCOPES, locate
 from edgeadapt.graph.sites import Wiring, Wirings
 from edgeadapt.graph.switch import open_heads
@@ -34,6 +34,7 @@ OPSETS = (23, 18)
 """Tried in this order: at 23 attention and rotary positions are single operators; where ONNX Runtime rejects one, its
 parts at 18 run everywhere."""
 
+CONSTANT_ROTATIONS = ("default", "linear", "llama3")  # kinds of angles that no sequence's length changes
 MOST_CHARACTERS = 200  # of an exporter's or ONNX Runtime's message
 
 
@@ -156,6 +157,7 @@ def _export(
         raise UnsupportedError(f"the exporter fails: {reason(error)}") from error
     if program is None:
         raise UnsupportedError("the exporter gave no graph")
+    rotary.widen(program.model)
     return program.model
 
 
@@ -229,7 +231,7 @@ def _wirings(base: Base, model: ir.Model, inputs: Mapping[str, Array], outputs: 
             layout=layout,
             calls=found,
         )
-    for name, (site, found) in attention.locate(model, counts).items():
+    for name, (site, found) in attention.locate(model, counts, _frequencies(base)).items():
         sites.setdefault(name, Wiring(site, open=False, layout="out_in", calls=found))
     covered = {f"{name}.{role}" for name, wiring in sites.items() if wiring.open for role in ("weight", "bias")}
     parameters = bases.parameters(base, {name: wiring.site for name, wiring in sites.items()})
@@ -241,6 +243,21 @@ def _wirings(base: Base, model: ir.Model, inputs: Mapping[str, Array], outputs: 
             "Take a checkpoint that has them.",
         )
     return Wirings(base.model_type, base.prefix, sites, parameters, bases.renames(base))
+
+
+def _frequencies(base: Base) -> tuple[float, ...]:
+    """Returns the angles, in radians a position, by which a base rotates; none where it doesn't, or not by these alone.
+
+    Source: `transformers.modeling_rope_utils`: a module with `inv_freq`, and a factor of cosines and sines.
+    """
+    found = {
+        tuple(angles.double().tolist())
+        for module in base.model.modules()
+        if isinstance(angles := getattr(module, "inv_freq", None), torch.Tensor)
+        and getattr(module, "attention_scaling", 0) == 1
+        and getattr(module, "rope_type", None) in CONSTANT_ROTATIONS
+    }
+    return found.pop() if len(found) == 1 else ()
 
 
 def _twin(parameters: Mapping[str, tuple[str, str] | None], name: str) -> str:
