@@ -67,6 +67,7 @@ FAMILIES: Mapping[str, Mapping[str, Any]] = {
         "position_biased_input": False,
         "type_vocab_size": 0,
     },
+    "bert-generation": {**TEXT, "bos_token_id": 2, "eos_token_id": 3},
     "modernbert": {
         **TEXT,
         "num_hidden_layers": 3,
@@ -90,6 +91,14 @@ FAMILIES: Mapping[str, Mapping[str, Any]] = {
         "num_key_value_heads": 2,
         "bos_token_id": 2,
         "eos_token_id": 3,
+        "use_cache": False,
+    },
+    "mistral": {
+        **TEXT,
+        "num_key_value_heads": 2,
+        "bos_token_id": 2,
+        "eos_token_id": 3,
+        "sliding_window": None,
         "use_cache": False,
     },
     "vit": VISION,

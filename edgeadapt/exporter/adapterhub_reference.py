@@ -77,7 +77,10 @@ def adapter_outputs(
     model.set_active_adapters(active)
     if head is not None:
         model.active_head = head
-    adapted = trace.run(base, inputs, names, model)
+    try:
+        adapted = trace.run(base, inputs, names, model)
+    except Exception as error:
+        raise CheckpointError(f"adapters loads {checkpoint.folder}, and can't run it:\n  {error}") from error
     if any(part.type == adapterhub_prompt.TYPE for part in checkpoint.parts):
         adapted = _of_tokens(base.task, adapted, inputs)
     return Outputs(adapted, plain)
