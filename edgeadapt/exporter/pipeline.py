@@ -18,7 +18,7 @@ from edgeadapt.exporter import checkpoint as checkpoints
 from edgeadapt.exporter.checkpoint import Checkpoint
 from edgeadapt.exporter.progress import Progress, silent
 from edgeadapt.graph.fold import base_weights
-from edgeadapt.graph.switch import bodies, points
+from edgeadapt.graph.switch import HEAD, bodies, points
 from edgeadapt.parity import ParityReport, Tolerance
 from edgeadapt.runtime import load
 
@@ -293,7 +293,7 @@ def _manifest(
     task = tasks.get(opened.task)
     slots = assemble.slots(traced.wirings, pairs)
     neutrals = assemble.stored_neutrals(folder, traced.wirings, slots)
-    names = {slot.name for slot in slots}
+    freed = any(slot.method == HEAD and traced.wirings.sites[slot.site].site.labelled for slot in slots)
     whole = all(not wiring.open for wiring in traced.wirings.sites.values())
     labelled = bool(task.LABELS) and whole
     prepared = preprocess.records(preprocessor, opened.model.config, folder)
@@ -308,7 +308,7 @@ def _manifest(
             TensorRecord(name, str(case.inputs[name].dtype), tuple(int(dim) if dim.isdigit() else dim for dim in axes))
             for name, axes in case.axes.items()
         ),
-        outputs=tuple(_output(value, names, traced) for value in traced.model.graph.outputs),
+        outputs=tuple(_output(value, freed, task.OUTPUTS) for value in traced.model.graph.outputs),
         slots=slots,
         labels=opened.labels if labelled else None,
         problem_type=opened.model.config.problem_type if labelled else None,
@@ -318,12 +318,11 @@ def _manifest(
     )
 
 
-def _output(value: ir.Value, slots: set[str], traced: Trace) -> TensorRecord:
+def _output(value: ir.Value, freed: bool, axes: Mapping[str, tuple[str, ...]]) -> TensorRecord:
     """Returns an output's record; its last axis is `labels` where slots of its head may change its length."""
     dims: list[int | str] = [dim if isinstance(dim, int) else str(dim.value) for dim in value.shape or ()]
-    for name, wiring in traced.wirings.sites.items():
-        if wiring.site.labelled and f"{name}.weight" in slots and value.name in {call.y for call in wiring.calls}:
-            dims[-1] = "labels"
+    if freed and axes[str(value.name)][-1] == "labels":
+        dims[-1] = "labels"
     return TensorRecord(str(value.name), "float32", tuple(dims))
 
 

@@ -23,7 +23,7 @@ from edgeadapt.errors import GraphError, UnsupportedError, listed
 from edgeadapt.exporter import base as bases
 from edgeadapt.exporter.base import Base
 from edgeadapt.graph import attention, prompt, rotary
-from edgeadapt.graph.locate import SCOPES, locate
+from edgeadapt.graph.locate import SCOPES, locate, moved
 from edgeadapt.graph.sites import Wiring, Wirings
 from edgeadapt.graph.switch import open_heads
 from edgeadapt.tasks import multiple_choice
@@ -211,7 +211,8 @@ def _wirings(base: Base, model: ir.Model, inputs: Mapping[str, Array], outputs: 
     _drop_wrapper(model)
     known = {site.name: (site, layout) for site, layout in bases.modules(base)}
     calls = locate(model, [site for site, _ in known.values()])
-    labelled = {name for name, axes in outputs.items() if axes[-1] == "labels"}
+    ends = [value for value in model.graph.outputs if outputs[str(value.name)][-1] == "labels"]
+    labelled = {value.name for end in ends for value in moved(end)}
     idle, counts = _use(base, inputs, list(outputs))
     sites = {}
     for name, (site, layout) in known.items():
