@@ -32,7 +32,7 @@ demo: $(VENV)/.installed $(MODEL)/.unpacked
 	@$(VENV)/bin/python examples/demo.py --base $(MODEL)
 
 test: $(VENV)/.installed $(MODEL)/.unpacked
-	@$(VENV)/bin/python -m pytest -q
+	@$(VENV)/bin/python -m pytest -q -n auto
 
 lint: $(VENV)/.installed
 	@$(VENV)/bin/ruff format --check .
@@ -40,7 +40,7 @@ lint: $(VENV)/.installed
 	@$(VENV)/bin/mypy
 
 test-transformers4: $(VENV4)/.installed $(MODEL)/.unpacked
-	@$(VENV4)/bin/python -m pytest -q -m "not transformers5"
+	@$(VENV4)/bin/python -m pytest -q -n auto -m "not transformers5"
 
 bench: $(VENV)/.installed $(MODEL)/.unpacked
 	@$(VENV)/bin/python -m benchmarks

@@ -32,6 +32,8 @@ class Site:
         epsilon: The constant inside a normalisation's square root; 0 for the other kinds.
         sublayer: Every call of the module ends a sublayer: what leaves it is added to a residual.
         filler: At the embedding of the graph's tokens, the id to put where there is none; None at all other modules.
+        rotation: At an attention that rotates queries and keys by their positions, the angles of a position in radians,
+            one for each pair of a head's two halves.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Site:
     epsilon: float = 0.0
     sublayer: bool = False
     filler: int | None = None
+    rotation: tuple[float, ...] = ()
 
     @property
     def rows(self) -> int | str:

@@ -44,7 +44,7 @@ VISION: dict[str, Any] = {
 ENDS = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
 DECODER = {**TEXT, **ENDS}
 DECODERS = (
-    "gpt_neox", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi", "phi3", "smollm3", "olmo2",
+    "gpt_neox", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi", "phi3", "smollm3", "olmo2",
     "granite", "stablelm", "starcoder2", "cohere",
 )  # fmt: skip
 
@@ -74,6 +74,7 @@ FAMILIES: Mapping[str, Mapping[str, Any]] = {
         "position_biased_input": False,
         "type_vocab_size": 0,
     },
+    "bert-generation": {**TEXT, "bos_token_id": 2, "eos_token_id": 3},
     "modernbert": {
         **TEXT,
         "num_hidden_layers": 3,
@@ -110,6 +111,7 @@ FAMILIES: Mapping[str, Mapping[str, Any]] = {
     "opt": {**DECODER, "ffn_dim": 2 * HIDDEN},
     "bloom": {"hidden_size": HIDDEN, "n_layer": LAYERS, "n_head": HEADS, **ENDS},
     "falcon": {"hidden_size": HIDDEN, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS, **ENDS},
+    "mistral": {**DECODER, "num_key_value_heads": 2, "sliding_window": None, "use_cache": False},
     **dict.fromkeys(DECODERS, DECODER),
     "vit": VISION,
     "deit": VISION,
@@ -132,6 +134,7 @@ AUTO = {
     "text-classification": "AutoModelForSequenceClassification",
     "token-classification": "AutoModelForTokenClassification",
     "question-answering": "AutoModelForQuestionAnswering",
+    "multiple-choice": "AutoModelForMultipleChoice",
     "image-classification": "AutoModelForImageClassification",
     "text-generation": "AutoModelForCausalLM",
 }

@@ -18,9 +18,13 @@ Choice: TypeAlias = str | Mapping[str, float] | None
 SHAPES_OF_INPUT: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "text": (("text",), ("text", "text_pair")),
     "text_pair": (("question", "context"),),
+    "choices": (("question", "choices"),),
     "image": (("image",),),
 }
 """The keys that a row of each kind of input may have, beside `adapter`."""
+
+_EXPECTED: Mapping[str, str] = {"choices": "a list of texts"}
+"""What a key holds, where it isn't one text."""
 
 SHAPES = tuple(shape for shapes in SHAPES_OF_INPUT.values() for shape in shapes)
 
@@ -32,7 +36,7 @@ class Row:
     Attributes:
         place: Where it was given, for messages: `line 3`, `--text 2`.
         keys: Which of `SHAPES` it is.
-        value: What a pipeline takes: a text, a path, a dict of texts, or a conversation.
+        value: What a pipeline takes: a text, a path, a dict of texts or of a text and a list, or a conversation.
         adapter: What it is run with.
     """
 
@@ -175,10 +179,16 @@ def _row(place: str, document: Any, default: Choice) -> Row:
         known = [key for shape in SHAPES for key in shape] + ["adapter"]
         hints = [key if key in known else f"{key}{nearest(key, known)}" for key in fields]
         raise ValueError(f"got the keys {listed(hints)}")
-    wrong = [key for key in keys if not isinstance(fields[key], str)]
+    wrong = [f"{key}: expected {_EXPECTED.get(key, 'text')}" for key in keys if not _is_text(key, fields[key])]
     if wrong:
-        raise ValueError(f"{listed(wrong)}: expected text")
+        raise ValueError("; ".join(wrong))
     return Row(place, keys, fields[keys[0]] if len(keys) == 1 else fields, adapter)
+
+
+def _is_text(key: str, value: Any) -> bool:
+    if key in _EXPECTED:
+        return isinstance(value, list) and all(isinstance(each, str) for each in value)
+    return isinstance(value, str)
 
 
 def _cut(problems: Sequence[str], most: int = 20) -> list[str]:

@@ -28,6 +28,7 @@ A line of a file is one of these, each with or without "adapter": a name, null f
   {"text": "I loved it", "adapter": "reviews"}
   {"text": "It rains.", "text_pair": "The street is wet.", "adapter": {"formal": 0.7, "short": 0.3}}
   {"question": "Who came?", "context": "Ada came late."}
+  {"question": "Ada came late, so", "choices": ["she ran.", "it rained."]}
   {"image": "cat.jpg"}
 """
 )

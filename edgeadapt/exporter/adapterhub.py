@@ -15,7 +15,7 @@ from typing import Any
 
 from edgeadapt.adapter import Array
 from edgeadapt.errors import CheckpointError, UnsupportedError, listed
-from edgeadapt.exporter import heads, tensor_files
+from edgeadapt.exporter import adapterhub_places, heads, tensor_files
 from edgeadapt.exporter.checkpoint import CONFIG, Checkpoint, Part
 from edgeadapt.methods import invertible
 
@@ -23,8 +23,9 @@ WEIGHTS, PICKLE = "adapter.safetensors", "pytorch_adapter.bin"
 
 SUBLAYERS: Mapping[str, Mapping[str, str]] = {
     "albert": {"attention_adapters": "dense.swapped", "output_adapters": "ffn_output"},
+    "beit": {"attention_adapters": "attention.output.dense", "output_adapters": "output.dense"},
     "bert": {"": "dense"},
-    "deberta": {"": "dense"},
+    "bert-generation": {"": "dense"},
     "deberta-v2": {"": "dense"},
     "distilbert": {"attention_adapters": "attention.out_lin", "output_adapters": "ffn.lin2"},
     "electra": {"": "dense"},
@@ -43,10 +44,27 @@ layer's output and the other way round (`AlbertAttentionWithAdapters.forward`). 
 TYPES: Mapping[str | None, str] = {
     None: "bottleneck",
     "lora": "lora",
+    "mtl_lora": "lora",
     "prefix_tuning": "prefix_tuning",
     "prompt_tuning": "prompt_tuning",
 }
 """AdapterHub's architectures, and the types of the readers that read them."""
+
+INTERFACE = "adapter_interface.json"
+UNSUPPORTED: Mapping[str, str] = {
+    "deberta": "adapters 1.3.0 adds a bias to its attention that is drawn at random whenever a model is made, and that "
+    "no adapter saves; train a deberta-v2, or the adapter with PEFT",
+    "xmod": "adapters 1.3.0 takes the base's own language adapters out of it; train an xlm-roberta",
+}
+"""Why adapters of an architecture can't be done. Source: `LoRAMergedLinear.wrap`, which makes the bias that
+`DisentangledSelfAttention.in_proj` doesn't have; `XmodModelAdaptersMixin.init_adapters`."""
+PRE_NORM = frozenset({"beit", "gpt2", "llama", "mistral", "vit"})
+"""The architectures in which no norm follows the sum with a residual."""
+UNREAD: Mapping[str, str] = {
+    "reft": "it changes tokens by their place from the first or the last one that is no padding, and what is at a "
+    "module doesn't say which those are",
+}
+"""Why a method can't be done."""
 
 
 def is_folder(folder: Path) -> bool:
@@ -74,7 +92,8 @@ def read(folder: Path, *, allow_pickle: bool = False) -> Checkpoint:
     own = read_member(folder, allow_pickle=allow_pickle)
     head = heads.read(folder, own.config["model_type"], allow_pickle=allow_pickle)
     tensor_files.refuse_infinite(folder, head.tensors)
-    return replace(own, tensors={**own.tensors, **head.tensors}, labels=head.labels, problem_type=head.problem_type)
+    tensors = {**own.tensors, **head.tensors}
+    return replace(own, tensors=tensors, labels=head.labels, problem_type=head.problem_type, head=head.record)
 
 
 def read_member(folder: Path, *, allow_pickle: bool) -> Checkpoint:
@@ -83,11 +102,26 @@ def read_member(folder: Path, *, allow_pickle: bool) -> Checkpoint:
     name, model_type = config.get("name"), config.get("model_type")
     if not isinstance(config.get("config"), dict) or not isinstance(name, str) or not isinstance(model_type, str):
         raise CheckpointError(f"{folder / CONFIG} is not AdapterHub's: it lacks config, name or model_type.")
+    if (folder / INTERFACE).is_file():
+        raise UnsupportedError(
+            f"{folder} has an {INTERFACE}: its adapter is put into the model by an interface of your own, which "
+            "edgeadapt can't follow.\nTrain it in a model that the library supports itself."
+        )
     parts = _parts(folder, config)
     if model_type not in SUBLAYERS:
+        why = f": {UNSUPPORTED[model_type]}" if model_type in UNSUPPORTED else ""
         raise UnsupportedError(
-            f"{folder}: AdapterHub's adapters of {model_type} are not supported.\n"
+            f"{folder}: AdapterHub's adapters of {model_type} are not supported{why}.\n"
             f"Supported: {listed(sorted(SUBLAYERS))}."
+        )
+    if model_type in PRE_NORM and any(each.config.get("residual_before_ln") == "post_add" for each in parts):
+        raise UnsupportedError(
+            f"{folder}: residual_before_ln = 'post_add' has no meaning in {model_type}, whose sums no norm follows."
+        )
+    if model_type == "gpt2" and any(each.config.get("use_dora") for each in parts):
+        raise UnsupportedError(
+            f"{folder}: use_dora: adapters 1.3.0 measures the weights of {model_type} along the other axis, or not at "
+            "all; train a LoRA, or the DoRA with PEFT."
         )
     stored = tensor_files.read(folder, WEIGHTS, PICKLE, allow_pickle=allow_pickle)
     problems: list[str] = []
@@ -101,6 +135,9 @@ def read_member(folder: Path, *, allow_pickle: bool) -> Checkpoint:
     if problems:
         raise CheckpointError.collect(f"{folder} holds tensors that edgeadapt doesn't know:", problems)
     tensor_files.refuse_infinite(folder, tensors)
+    parts = adapterhub_places.assigned(parts, tensors, model_type, problems)
+    if problems:
+        raise CheckpointError.collect(f"{folder} holds other tensors than its {CONFIG} asks for:", problems)
     return Checkpoint(folder, config, tensors, None, None, "adapterhub", parts)
 
 
@@ -111,9 +148,15 @@ def _parts(folder: Path, record: Mapping[str, Any]) -> tuple[Part, ...]:
     unknown = [str(each.get("architecture")) for each in members if each.get("architecture") not in TYPES]
     if unknown:
         known = [str(each) for each in TYPES if each is not None]
+        why = "".join(f" ({UNREAD[each]})" for each in unknown if each in UNREAD)
         raise UnsupportedError(
-            f"{folder}: AdapterHub's {listed(unknown)} is not supported. Supported: bottlenecks, {listed(known)}, and "
-            "unions of these."
+            f"{folder}: AdapterHub's {listed(unknown)} is not supported{why}. Supported: bottlenecks, {listed(known)}, "
+            "and unions of these."
+        )
+    if dtypes := {str(each["dtype"]) for each in members if each.get("dtype") not in (None, "float32")}:
+        raise UnsupportedError(
+            f"{folder}: dtype = {listed(sorted(dtypes))}: adapters 1.3.0 can't run it over a base in float32.\n"
+            "Export a copy whose tensors are float32, with dtype set to null."
         )
     parts = [Part(TYPES[each.get("architecture")], each) for each in members]
     for each in members:

@@ -22,6 +22,7 @@ from edgeadapt.exporter.checkpoint import CONFIG, Checkpoint
 from edgeadapt.exporter.reference import Outputs
 from edgeadapt.graph.sites import Wirings
 from edgeadapt.methods import adapterhub_prompt
+from edgeadapt.tasks import multiple_choice
 
 
 def adapter_outputs(
@@ -66,6 +67,8 @@ def adapter_outputs(
         else:
             active = _load_setup(model, setup, wirings, Path(scratch))
             head = _load_head(model, home, Path(scratch) / "head") if flexible and home is not None else None
+    if head is not None and base.task == multiple_choice.NAME:
+        model.heads[head].config["num_choices"] = 1  # which only says how its scores, one a row, are laid out
     model.eval()  # what the library has added since is in training, with its dropout
     model.set_active_adapters(None)
     if head is not None:
@@ -74,7 +77,10 @@ def adapter_outputs(
     model.set_active_adapters(active)
     if head is not None:
         model.active_head = head
-    adapted = forward.run(base, inputs, names, model)
+    try:
+        adapted = forward.run(base, inputs, names, model)
+    except Exception as error:
+        raise CheckpointError(f"adapters loads {checkpoint.folder}, and can't run it:\n  {error}") from error
     if any(part.type == adapterhub_prompt.TYPE for part in checkpoint.parts):
         adapted = _of_tokens(base.task, adapted, inputs)
     return Outputs(adapted, plain)

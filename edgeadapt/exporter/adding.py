@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +12,11 @@ from pathlib import Path
 import onnx_ir as ir
 import onnxruntime
 
-from edgeadapt import bundle, parity
+from edgeadapt import bundle, parity, tasks
 from edgeadapt.adapter import Adapter, Array
-from edgeadapt.bundle import PAST, AdapterRecord, Manifest, Slot, TensorRecord
+from edgeadapt.bundle import PAST, AdapterRecord, Manifest, TensorRecord
 from edgeadapt.errors import AdapterError, ParityError, listed, nearest
-from edgeadapt.exporter import assemble, bare, binding, folders, problem_types
+from edgeadapt.exporter import assemble, bare, binding, folders, problem_types, trained_tasks
 from edgeadapt.exporter.progress import Progress, silent
 from edgeadapt.graph import sites, subgraph
 from edgeadapt.graph.fold import base_weights, fold
@@ -78,6 +78,7 @@ def add(
         checkpoint = folders.read(source, allow_pickle=allow_pickle)
         base = ir.load(folder / assemble.BASE)
         adapter = binding.bind(checkpoint, wirings, base_weights(base), said)
+        trained_tasks.check(checkpoint, adapter, wirings, manifest.task)
     progress("comparing its outputs")
     new = _with_slots(folder, manifest, wirings, adapter)
     with bundle.new_folder(target) as home:
@@ -162,16 +163,19 @@ def _with_slots(folder: Path, manifest: Manifest, wirings: Wirings, adapter: Ada
     if not missing:
         return manifest
     slots = assemble.slots(wirings, [*have, *missing])
-    return replace(manifest, slots=slots, outputs=tuple(_freed(each, wirings, slots) for each in manifest.outputs))
+    freed = any(slot.method == HEAD and wirings.sites[slot.site].site.labelled for slot in slots)
+    return replace(
+        manifest,
+        slots=slots,
+        outputs=tuple(_freed(each, manifest.task) for each in manifest.outputs) if freed else manifest.outputs,
+    )
 
 
-def _freed(output: TensorRecord, wirings: Wirings, slots: Sequence[Slot]) -> TensorRecord:
-    """Returns an output's record with `labels` for its last axis, where slots of its head may change its length."""
-    for slot in slots:
-        wiring = wirings.sites[slot.site]
-        if slot.method == HEAD and wiring.site.labelled and output.name in {call.y for call in wiring.calls}:
-            return replace(output, shape=(*output.shape[:-1], "labels"))
-    return output
+def _freed(output: TensorRecord, task: str) -> TensorRecord:
+    """Returns an output's record with `labels` for its last axis, whose length slots of its head may change."""
+    if tasks.get(task).OUTPUTS[output.name][-1] != "labels":
+        return output
+    return replace(output, shape=(*output.shape[:-1], "labels"))
 
 
 def _inputs(folder: Path) -> dict[str, Array]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import transformers
 from optimum.exporters.tasks import TasksManager
 from torch import nn
 from transformers import AutoConfig, PreTrainedModel
@@ -101,9 +102,10 @@ def infer_task(source: str) -> str:
     """
     try:
         config = AutoConfig.from_pretrained(source)
-        found: str = TasksManager.infer_task_from_model((config.architectures or [""])[0])
+        # By the class: optimum takes a name for that of a repository on the hub.
+        found: str = TasksManager.infer_task_from_model(getattr(transformers, (config.architectures or [""])[0]))
         return found
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, AttributeError) as error:
         raise ConfigError(
             f"Neither the adapters nor {source} tell the task: {_first_line(error)}\nGive it with --task."
         ) from error

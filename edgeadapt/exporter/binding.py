@@ -173,6 +173,8 @@ def _bind_modules(
     """Puts what one method changes into `parts`, and returns the site of each of its modules."""
     wirings, problems, title = resolved.wirings, resolved.problems, reading.reader.TITLE
     changed, shared = _by_module(reading.reader, names)
+    if reading.modules is not None:
+        changed = {module: tensors for module, tensors in changed.items() if module in reading.modules}
     if isinstance(reading.reader, methods.Spreader):
         changed = _spread(reading.reader, reading.config, changed, shared, resolved)
     modules: dict[str, str] = {}

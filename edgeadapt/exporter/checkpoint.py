@@ -29,10 +29,12 @@ class Part:
     Attributes:
         type: The type its reader goes by: PEFT's own, or `methods`' for AdapterHub's.
         config: Its options.
+        modules: The modules that are its own, where another part has the same type, or None.
     """
 
     type: str
     config: Mapping[str, Any]
+    modules: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class Checkpoint:
         problem_type: What its `config.json` says the head was trained to answer, or None.
         kind: Which library saved it.
         parts: Its methods; only AdapterHub's unions have more than one.
+        head: The `head_config.json` of AdapterHub's head, or None.
     """
 
     folder: Path
@@ -56,6 +59,7 @@ class Checkpoint:
     problem_type: ProblemType | None
     kind: Literal["peft", "adapterhub"]
     parts: tuple[Part, ...]
+    head: Mapping[str, Any] | None = None
 
 
 def read(folder: Path, *, allow_pickle: bool = False) -> Checkpoint:
@@ -81,7 +85,9 @@ def _config(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{folder} is not a folder.\nGive the folder of a PEFT adapter, with {CONFIG} in it.")
     path = folder / CONFIG
     if not path.is_file():
-        raise CheckpointError(f"{folder} is not a PEFT adapter: it has no {CONFIG}.")
+        inner = sorted(each.parent.name for each in folder.glob(f"*/{CONFIG}"))
+        hint = f"\nThere are adapters in {listed(inner)} below it: give one of these folders." if inner else ""
+        raise CheckpointError(f"{folder} is not a PEFT adapter: it has no {CONFIG}.{hint}")
     return tensor_files.read_json(path)
 
 
@@ -130,11 +136,13 @@ class Reading:
         name: The method's name.
         reader: What reads its tensors.
         config: Its options.
+        modules: The modules that are its own, where another method of the checkpoint has the same reader, or None.
     """
 
     name: str
     reader: Reader
     config: Mapping[str, Any]
+    modules: frozenset[str] | None = None
 
 
 def readings(checkpoint: Checkpoint) -> tuple[Reading, ...]:
@@ -143,7 +151,7 @@ def readings(checkpoint: Checkpoint) -> tuple[Reading, ...]:
     Raises:
         UnsupportedError: edgeadapt has no such method, or the configuration asks for something it can't do exactly.
     """
-    return tuple(Reading(*_reader(checkpoint, part), part.config) for part in checkpoint.parts)
+    return tuple(Reading(*_reader(checkpoint, part), part.config, part.modules) for part in checkpoint.parts)
 
 
 def is_read(checkpoint: Checkpoint) -> bool:
@@ -169,7 +177,7 @@ def _reader(checkpoint: Checkpoint, part: Part) -> tuple[str, Reader]:
     config = part.config
     problems = [
         f"{key} = {json.dumps(config.get(key))}: expected a number"
-        for key in ("r", "lora_alpha")
+        for key in NUMBERS
         if key in found.FIELDS and not isinstance(config.get(key), int | float)
     ]
     problems += [
@@ -177,15 +185,32 @@ def _reader(checkpoint: Checkpoint, part: Part) -> tuple[str, Reader]:
         for key, value in config.items()
         if value and key not in UNDERSTOOD | found.FIELDS
     ]
+    problems += _broken_patterns(config)
     init = config.get("init_lora_weights", True)
-    if isinstance(init, str) and init.split("_niter_")[0].lower() not in KEEPS_BASE:
-        problems.append(
-            f"init_lora_weights = {init!r}: this initialisation rewrites the base's weights; convert the adapter with "
-            "PEFT's save_pretrained(..., path_initial_model_for_weight_conversion=...)"
-        )
+    if isinstance(init, str) and init.lower() not in KEEPS_BASE:
+        kind = init.split("_niter_")[0].lower()
+        problems.append(f"init_lora_weights = {init!r}: {REWRITES.get(kind, 'edgeadapt does not know what this does')}")
     if problems:
         raise UnsupportedError.collect(f"{checkpoint.folder} holds {found.TITLE} that can't be done exactly:", problems)
     return name, found
+
+
+def _broken_patterns(config: Mapping[str, Any]) -> list[str]:
+    """Returns what is wrong with a configuration's regular expressions."""
+    problems, expressions = [], []
+    for key in ("rank_pattern", "alpha_pattern"):
+        if isinstance(patterns := config.get(key) or {}, Mapping):
+            expressions += [(key, each) for each in patterns]
+        else:
+            problems.append(f"{key} = {json.dumps(patterns)}: expected an object")
+    for key in ("target_modules", "exclude_modules", "feedforward_modules"):
+        expressions += [(key, config[key])] if isinstance(config.get(key), str) else []
+    for key, expression in expressions:
+        try:
+            re.compile(expression)
+        except re.error as error:
+            problems.append(f"{key}: {expression!r} is no regular expression: {error}")
+    return problems
 
 
 def targets(config: Mapping[str, Any], module: str) -> bool | None:
@@ -228,8 +253,23 @@ def _is_among(wanted: str | Sequence[str], module: str) -> bool:
     return any(module == name or module.endswith(f".{name}") for name in wanted)
 
 
-KEEPS_BASE = {"gaussian", "eva", "orthogonal", "true", "false"}
+KEEPS_BASE = {"gaussian", "eva", "orthogonal", "mica", "true", "false"}
 """Values of `init_lora_weights` under which the base's own weights stay as they are."""
+
+CONVERTED = (
+    "this initialisation rewrites the base's weights; convert the adapter with PEFT's "
+    "save_pretrained(..., path_initial_model_for_weight_conversion=...)"
+)
+REWRITES = {
+    **dict.fromkeys(("pissa", "olora", "corda", "lora_ga"), CONVERTED),
+    "loftq": "LoftQ rewrites the base's weights, and PEFT can't convert it; save the base that it made, set "
+    "init_lora_weights to true, and export the adapter with that base",
+}
+"""Values of `init_lora_weights` that change the base, with what to do. Source: `peft.LoraModel._convert_state_dict_for_
+initial_model`."""
+
+NUMBERS = ("r", "lora_alpha", "alpha", "init_r")
+"""Options that must be there and be numbers, where a method takes them into account."""
 
 UNDERSTOOD = {
     "auto_mapping", "base_model_name_or_path", "bias", "exclude_modules", "inference_mode", "layers_pattern",
@@ -244,7 +284,8 @@ REFUSED = {
     "alora_invocation_tokens": "an activated LoRA depends on the tokens of each row",
     "arrow_config": "Arrow routes each token to another adapter",
     "megatron_config": "Megatron's parallel layers are not transformers' modules",
-    "corda_config": "CorDA rewrites the base's weights",
-    "lora_ga_config": "LoRA-GA rewrites the base's weights",
-    "loftq_config": "LoftQ rewrites the base's weights",
+    "kasa_config": "KaSA takes the smallest singular values off the base's weights, and PEFT can't convert it",
+    "monteclora_config": "MonteCLoRA keeps a sampler beside every LoRA",
+    "velora_config": "VeLoRA keeps projections beside every LoRA",
+    "use_bdlora": "BD-LoRA has matrices of blocks",
 }

@@ -102,14 +102,15 @@ def read(folder: Path, *, allow_pickle: bool = False) -> Checkpoint:
         parts = [_with_fusions(part, {name: each[0] for name, each in fused.items()}) for part in parts]
         for _, own in fused.values():
             tensors |= own
-    head = heads.Head({}, None, None)
+    head = heads.NONE
     if setup.head is not None:
         head = heads.read(setup.head, model_type, allow_pickle=allow_pickle)
         tensor_files.refuse_infinite(setup.head, head.tensors)
     config = {"model_type": model_type, "composition": _shown(setup.tree)}
     config |= {key: first.config[key] for key in ("version", "model_name") if first.config.get(key)}
     found = {**tensors, **head.tensors}
-    return Checkpoint(folder, config, found, head.labels, head.problem_type, "adapterhub", tuple(parts))
+    words = (head.labels, head.problem_type)
+    return Checkpoint(folder, config, found, *words, "adapterhub", tuple(parts), head.record)
 
 
 def read_setup(folder: Path) -> Setup:

@@ -10,6 +10,7 @@ from edgeadapt.adapter import NORMS, Array, Params
 from edgeadapt.exporter import checkpoint as checkpoints
 from edgeadapt.exporter.checkpoint import Reading
 from edgeadapt.graph.sites import Wirings
+from edgeadapt.methods import ln_tuning
 
 
 def check_complete(
@@ -37,15 +38,28 @@ def check_complete(
         for member, left_out, there in reading.reader.members(config, names):
             placed = {module: modules[module] for module in there if module in modules}
             _check_layers(placed, wirings, left_out, f"part of {member!r}", problems)
+    whole = reading.reader.TYPE == ln_tuning.TYPE
+    known = _trained_whole(names, wirings) if whole else modules
     for site, wiring in wirings.sites.items():
-        name = _as_trained(site, wirings, modules)
+        name = _as_trained(site, wirings, known)
         bare = wiring.site.kind == "attention"  # it has no weights of its own
         if name is None or bare or not wiring.calls or wiring.open or f"{name}.weight" in names:
             continue
         if checkpoints.saves(config, name):
             problems.append(f"{name}: got no weight, but the configuration's modules_to_save name it")
-        elif wiring.site.kind not in NORMS and checkpoints.targets(config, name) and name not in modules:
+        elif (whole or wiring.site.kind not in NORMS) and checkpoints.targets(config, name) and name not in modules:
             problems.append(f"{name}: got no {title}, but the configuration's target_modules select it")
+
+
+def _trained_whole(names: Mapping[str, Array], wirings: Wirings) -> dict[str, str]:
+    """Returns the modules of which a checkpoint has a weight or bias, by the name they have there, with their sites."""
+    found: dict[str, str] = {}
+    for name in names:
+        module, _, role = name.rpartition(".")
+        for candidate in wirings.candidates(module):
+            if candidate in wirings.sites and role in ("weight", "bias"):
+                found.setdefault(module, candidate)
+    return found
 
 
 def _check_layers(

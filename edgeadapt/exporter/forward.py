@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from transformers import DynamicCache
 from edgeadapt.adapter import Array
 from edgeadapt.bundle import KEPT, PAST, PRESENT
 from edgeadapt.exporter.base import Base
+from edgeadapt.tasks import multiple_choice
 
 
 class Forward(nn.Module):
@@ -22,15 +24,24 @@ class Forward(nn.Module):
     and `present.0.key` `(batch, heads, total, head_dim)` leaves. It is a `transformers.DynamicCache` without a window
     in every layer, so that the mask alone says what is seen. `kept_positions` `(batch, kept)` cuts the logits to
     some positions of each row.
+
+    Attributes:
+        choices: How many rows in turn a model of multiple choice takes as one question's; None for other tasks.
     """
 
-    def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
+    def __init__(self, model: nn.Module, names: Sequence[str], choices: int | None = None) -> None:
         super().__init__()
         self.model = model
         self.names = tuple(names)
+        self.choices = choices
 
     def forward(self, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """Returns the outputs in the order of `names`."""
+        if self.choices is not None:
+            # The model takes (questions, choices, sequence), and its scores (questions, choices) are (rows, 1) again.
+            grouped = {name: each.reshape(-1, self.choices, each.shape[-1]) for name, each in inputs.items()}
+            outputs = self.model(**grouped, return_dict=True)
+            return tuple(outputs[name].reshape(-1, 1) for name in self.names)
         options: dict[str, Any] = {
             name: tensor for name, tensor in inputs.items() if name != KEPT and not name.startswith(PAST)
         }
@@ -69,6 +80,12 @@ def run(
     base: Base, inputs: Mapping[str, Array], outputs: Sequence[str], model: nn.Module | None = None
 ) -> dict[str, Array]:
     """Returns the outputs of PyTorch's model (`model`, or the base's own) for numpy inputs."""
+    rows = len(next(iter(inputs.values())))
     with torch.no_grad():
-        results = Forward(model if model is not None else base.model, outputs)(tensors(inputs))
+        results = Forward(model if model is not None else base.model, outputs, choices(base, rows))(tensors(inputs))
     return {name: result.numpy() for name, result in zip(outputs, results, strict=True)}
+
+
+def choices(base: Base, rows: int) -> int | None:
+    """Returns how many of a batch's rows are one question's: four, as in the task's samples, where it has so many."""
+    return math.gcd(rows, multiple_choice.CHOICES) if base.task == multiple_choice.NAME else None

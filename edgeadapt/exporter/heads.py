@@ -20,21 +20,42 @@ from edgeadapt.exporter import tensor_files
 CONFIG, WEIGHTS, PICKLE = "head_config.json", "model_head.safetensors", "pytorch_model_head.bin"
 
 PLAIN = {"tagging": ("classifier",), "question_answering": ("qa_outputs",)}
-ROBERTA = {**PLAIN, "classification": ("classifier.dense", "tanh", "classifier.out_proj")}
+ROBERTA = {
+    **PLAIN,
+    "classification": ("classifier.dense", "tanh", "classifier.out_proj"),
+    "multiple_choice, pooled": ("classifier",),
+    "multiple_choice": ("roberta.pooler.dense", "tanh", "classifier"),
+}
 DEBERTA = {**PLAIN, "classification": ("pooler.dense", "gelu", "classifier")}
 LLAMA = {"tagging": ("score",), "question_answering": ("qa_outputs",), "classification": ("score",)}
 
 HEADS: Mapping[str, Mapping[str, Sequence[str]]] = {
-    "albert": {**PLAIN, "classification, pooled": ("classifier",)},
+    "albert": {
+        **PLAIN,
+        "classification, pooled": ("classifier",),
+        "classification": ("albert.pooler", "tanh", "classifier"),
+        "multiple_choice, pooled": ("classifier",),
+        "multiple_choice": ("albert.pooler", "tanh", "classifier"),
+    },
     "bert": {
         **PLAIN,
         "classification, pooled": ("classifier",),
         "classification": ("bert.pooler.dense", "tanh", "classifier"),
+        "multiple_choice, pooled": ("classifier",),
+        "multiple_choice": ("bert.pooler.dense", "tanh", "classifier"),
     },
     "deberta": DEBERTA,
-    "deberta-v2": DEBERTA,
-    "distilbert": {**PLAIN, "classification": ("pre_classifier", "relu", "classifier")},
-    "electra": {**PLAIN, "classification": ("classifier.dense", "gelu", "classifier.out_proj")},
+    "deberta-v2": {**DEBERTA, "multiple_choice": ("pooler.dense", "gelu", "classifier")},
+    "distilbert": {
+        **PLAIN,
+        "classification": ("pre_classifier", "relu", "classifier"),
+        "multiple_choice": ("pre_classifier", "relu", "classifier"),
+    },
+    "electra": {
+        **PLAIN,
+        "classification": ("classifier.dense", "gelu", "classifier.out_proj"),
+        "multiple_choice": ("sequence_summary.summary", "gelu", "classifier"),
+    },
     "gpt2": {**PLAIN, "classification": ("score",)},
     "llama": LLAMA,
     "mistral": LLAMA,
@@ -54,11 +75,16 @@ class Head:
         tensors: Its tensors, by the names that transformers' model has for them.
         labels: Its labels in order, or None.
         problem_type: What it was trained to answer, or None where it doesn't say.
+        record: Its `head_config.json`, or None where there is no head.
     """
 
     tensors: Mapping[str, Array]
     labels: tuple[str, ...] | None
     problem_type: ProblemType | None
+    record: Mapping[str, Any] | None
+
+
+NONE = Head({}, None, None, None)
 
 
 def read(folder: Path, model_type: str, *, allow_pickle: bool = False) -> Head:
@@ -70,12 +96,12 @@ def read(folder: Path, model_type: str, *, allow_pickle: bool = False) -> Head:
         UnsupportedError: transformers' own model for the task has no such head.
     """
     if not (folder / CONFIG).is_file():
-        return Head({}, None, None)
+        return NONE
     saved = tensor_files.read_json(folder / CONFIG)
     stored = tensor_files.read(folder, WEIGHTS, PICKLE, allow_pickle=allow_pickle)
     config = saved.get("config")
     if not isinstance(config, dict):  # the head of transformers' own model, under its own names
-        return Head(stored, _labels(folder, saved), None)
+        return Head(stored, _labels(folder, saved), None, saved)
     modules = _modules(folder, model_type, config)
     tensors: dict[str, Array] = {}
     problems = []
@@ -87,7 +113,7 @@ def read(folder: Path, model_type: str, *, allow_pickle: bool = False) -> Head:
             problems.append(name)
     if problems:
         raise CheckpointError.collect(f"{folder} has a head with tensors that edgeadapt doesn't know:", problems)
-    return Head(tensors, _labels(folder, config), _problem_type(config))
+    return Head(tensors, _labels(folder, config), _problem_type(config), saved)
 
 
 def _modules(folder: Path, model_type: str, config: Mapping[str, Any]) -> dict[int, str]:
@@ -110,8 +136,10 @@ def _modules(folder: Path, model_type: str, config: Mapping[str, Any]) -> dict[i
 
 
 def _labels(folder: Path, config: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """Returns the labels of `label2id` in order, or None where it isn't there."""
+    """Returns the labels of `label2id` in order, or None where it isn't there, or names the choices of a question."""
     found = config.get("label2id")
+    if config.get("head_type") == "multiple_choice":
+        return None
     if not isinstance(found, dict) or not found:
         return None
     by_id = {int(number): str(label) for label, number in found.items()}

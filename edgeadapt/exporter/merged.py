@@ -5,9 +5,10 @@ The change of a weight is a LoRA of the change's own rank, so that it switches, 
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -50,10 +51,10 @@ class Merge:
 
 
 def check(checkpoint: Checkpoint) -> None:
-    """Refuses a checkpoint whose type PEFT doesn't have, or can't merge.
+    """Refuses a checkpoint whose type or options PEFT doesn't have, or which it can't merge.
 
     Raises:
-        UnsupportedError: PEFT has no such type, or the type is no change of weights.
+        UnsupportedError: PEFT has no such type, the type is no change of weights, or PEFT doesn't know an option.
     """
     kind = checkpoint.config.get("peft_type")
     tuners = {str(each.value): tuner for each, tuner in peft.mapping.PEFT_TYPE_TO_TUNER_MAPPING.items()}
@@ -65,6 +66,14 @@ def check(checkpoint: Checkpoint) -> None:
         raise UnsupportedError(f"{checkpoint.folder}: {kind} mixes its parts anew for every input.\n{ADVICE}")
     if not hasattr(tuners[kind], "merge_and_unload"):
         raise UnsupportedError(f"{checkpoint.folder}: {kind} is no change of weights: PEFT can't merge it.\n{ADVICE}")
+    known = {each.name for each in fields(peft.mapping.PEFT_TYPE_TO_CONFIG_MAPPING[peft.PeftType(kind)])}
+    unknown = [f"{key} = {json.dumps(value)}" for key, value in checkpoint.config.items() if value and key not in known]
+    if unknown:
+        raise UnsupportedError.collect(
+            f"{checkpoint.folder} has options of {kind} that peft {peft.__version__} doesn't know, and leaves out:",
+            unknown,
+            "Install the PEFT that saved it.",
+        )
 
 
 def bind(opened: bases.Base, wirings: Wirings, checkpoint: Checkpoint, said: HeadWords = (None, None)) -> Adapter:

@@ -163,8 +163,7 @@ def _seen(base: bases.Base, sites: Sequence[str], inputs: Mapping[str, Array]) -
 
     hooks = [base.model.get_submodule(site).register_forward_hook(keep(site)) for site in sites]
     try:
-        with torch.no_grad():
-            forward.Forward(base.model, ())(forward.tensors(inputs))
+        forward.run(base, inputs, ())
     finally:
         for hook in hooks:
             hook.remove()

@@ -13,12 +13,12 @@ from edgeadapt import bundle, tasks
 from edgeadapt.adapter import Adapter
 from edgeadapt.bundle import Manifest, TensorRecord
 from edgeadapt.errors import ConfigError, EdgeAdaptError
-from edgeadapt.exporter import assemble, binding, folders, preprocess, problem_types
+from edgeadapt.exporter import assemble, binding, folders, preprocess, problem_types, trained_tasks
 from edgeadapt.exporter import checkpoint as checkpoints
 from edgeadapt.exporter.checkpoint import Checkpoint
 from edgeadapt.exporter.progress import Progress, silent
 from edgeadapt.graph.fold import base_weights
-from edgeadapt.graph.switch import bodies, points
+from edgeadapt.graph.switch import HEAD, bodies, points
 from edgeadapt.parity import ParityReport, Tolerance
 from edgeadapt.runtime import load
 
@@ -27,15 +27,6 @@ if TYPE_CHECKING:
     from edgeadapt.exporter.cases import Case
     from edgeadapt.exporter.modules import Modules
     from edgeadapt.exporter.trace import Trace
-
-TASK_TYPES = {
-    "SEQ_CLS": "text-classification",
-    "TOKEN_CLS": "token-classification",
-    "QUESTION_ANS": "question-answering",
-    "FEATURE_EXTRACTION": "feature-extraction",
-    "CAUSAL_LM": "text-generation",
-}
-"""PEFT's task types, which name the task where the caller doesn't."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,9 +238,7 @@ def _task(task: str | None, checkpoint_of: Mapping[str, Checkpoint], source: str
     """
     if task is not None:
         return tasks.get(task).NAME
-    trained = {
-        TASK_TYPES[kind] for each in checkpoint_of.values() if (kind := each.config.get("task_type")) in TASK_TYPES
-    }
+    trained = {found for each in checkpoint_of.values() if (found := trained_tasks.task_of(each)) is not None}
     if len(trained) > 1:
         raise ConfigError(
             f"The adapters were trained for {' and '.join(sorted(trained))}.\nGive one task, or export them apart."
@@ -281,6 +270,7 @@ def _bind(
                 found[name] = binding.bind(checkpoint, traced.wirings, weights, said)
             else:
                 found[name] = merged.bind(opened, traced.wirings, checkpoint, said)
+            trained_tasks.check(checkpoint, found[name], traced.wirings, opened.task)
         except EdgeAdaptError as error:
             errors.append(error)
     for name, given in own.items():
@@ -306,7 +296,7 @@ def _manifest(
     task = tasks.get(opened.task)
     slots = assemble.slots(traced.wirings, pairs)
     neutrals = assemble.stored_neutrals(folder, traced.wirings, slots)
-    names = {slot.name for slot in slots}
+    freed = any(slot.method == HEAD and traced.wirings.sites[slot.site].site.labelled for slot in slots)
     switched = ir.load(folder / assemble.MODEL)
     whole = all(not wiring.open for wiring in traced.wirings.sites.values())
     labelled = bool(task.LABELS) and whole
@@ -323,7 +313,7 @@ def _manifest(
             for value in switched.graph.inputs
             if value.name in case.axes
         ),
-        outputs=tuple(_output(value, names, traced) for value in switched.graph.outputs),
+        outputs=tuple(_output(value, freed, case.outputs) for value in switched.graph.outputs),
         slots=slots,
         labels=opened.labels if labelled else None,
         problem_type=opened.model.config.problem_type if labelled else None,
@@ -338,12 +328,11 @@ def _dims(value: ir.Value) -> tuple[int | str, ...]:
     return tuple(dim if isinstance(dim, int) else str(dim.value) for dim in value.shape or ())
 
 
-def _output(value: ir.Value, slots: set[str], traced: Trace) -> TensorRecord:
+def _output(value: ir.Value, freed: bool, axes: Mapping[str, tuple[str, ...]]) -> TensorRecord:
     """Returns an output's record; its last axis is `labels` where slots of its head may change its length."""
     dims = list(_dims(value))
-    for name, wiring in traced.wirings.sites.items():
-        if wiring.site.labelled and f"{name}.weight" in slots and value.name in {call.y for call in wiring.calls}:
-            dims[-1] = "labels"
+    if freed and axes[str(value.name)][-1] == "labels":
+        dims[-1] = "labels"
     return TensorRecord(str(value.name), "float32", tuple(dims))
 
 

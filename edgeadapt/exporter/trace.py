@@ -21,9 +21,9 @@ from edgeadapt.errors import GraphError, UnsupportedError, listed
 from edgeadapt.exporter import base as bases
 from edgeadapt.exporter import dimensions
 from edgeadapt.exporter.base import Base
-from edgeadapt.exporter.forward import Forward, tensors
-from edgeadapt.graph import attention, kept, prompt
-from edgeadapt.graph.locate import SCOPES, locate
+from edgeadapt.exporter.forward import Forward, choices, tensors
+from edgeadapt.graph import attention, kept, prompt, rotary
+from edgeadapt.graph.locate import SCOPES, locate, moved
 from edgeadapt.graph.sites import Wiring, Wirings
 from edgeadapt.graph.switch import open_heads
 
@@ -33,6 +33,7 @@ OPSETS = (23, 18)
 """Tried in this order: at 23 attention and rotary positions are single operators; where ONNX Runtime rejects one, its
 parts at 18 run everywhere."""
 
+CONSTANT_ROTATIONS = ("default", "linear", "llama3")  # kinds of angles that no sequence's length changes
 MOST_CHARACTERS = 200  # of an exporter's or ONNX Runtime's message
 
 
@@ -104,7 +105,8 @@ def _export(
     try:
         with _quiet():
             program = torch.onnx.export(
-                Forward(base.model, outputs),
+                # Each row by itself, so that questions may have any number of choices.
+                Forward(base.model, outputs, choices(base, 1)),
                 (),
                 kwargs={"inputs": tensors(inputs)},
                 input_names=list(inputs),
@@ -118,6 +120,7 @@ def _export(
         raise UnsupportedError(f"the exporter fails: {reason(error)}") from error
     if program is None:
         raise UnsupportedError("the exporter gave no graph")
+    rotary.widen(program.model)
     return program.model
 
 
@@ -171,7 +174,8 @@ def _wirings(base: Base, model: ir.Model, inputs: Mapping[str, Array], outputs: 
     _drop_wrapper(model)
     known = {site.name: (site, layout) for site, layout in bases.modules(base)}
     calls = locate(model, [site for site, _ in known.values()])
-    labelled = {name for name, axes in outputs.items() if axes[-1] == "labels"}
+    ends = [value for value in model.graph.outputs if outputs[str(value.name)][-1] == "labels"]
+    labelled = {value.name for end in ends for value in moved(end)}
     idle, counts = _use(base, inputs, list(outputs))
     sites = {}
     for name, (site, layout) in known.items():
@@ -191,7 +195,7 @@ def _wirings(base: Base, model: ir.Model, inputs: Mapping[str, Array], outputs: 
             layout=layout,
             calls=found,
         )
-    for name, (site, found) in attention.locate(model, counts).items():
+    for name, (site, found) in attention.locate(model, counts, _frequencies(base)).items():
         sites.setdefault(name, Wiring(site, open=False, layout="out_in", calls=found))
     covered = {f"{name}.{role}" for name, wiring in sites.items() if wiring.open for role in ("weight", "bias")}
     parameters = bases.parameters(base, {name: wiring.site for name, wiring in sites.items()})
@@ -203,6 +207,21 @@ def _wirings(base: Base, model: ir.Model, inputs: Mapping[str, Array], outputs: 
             "Take a checkpoint that has them.",
         )
     return Wirings(base.model_type, base.prefix, sites, parameters, bases.renames(base))
+
+
+def _frequencies(base: Base) -> tuple[float, ...]:
+    """Returns the angles, in radians a position, by which a base rotates; none where it doesn't, or not by these alone.
+
+    Source: `transformers.modeling_rope_utils`: a module with `inv_freq`, and a factor of cosines and sines.
+    """
+    found = {
+        tuple(angles.double().tolist())
+        for module in base.model.modules()
+        if isinstance(angles := getattr(module, "inv_freq", None), torch.Tensor)
+        and getattr(module, "attention_scaling", 0) == 1
+        and getattr(module, "rope_type", None) in CONSTANT_ROTATIONS
+    }
+    return found.pop() if len(found) == 1 else ()
 
 
 def _twin(parameters: Mapping[str, tuple[str, str] | None], name: str) -> str:
@@ -223,7 +242,7 @@ def _use(base: Base, inputs: Mapping[str, Array], outputs: Sequence[str]) -> tup
     hooks = [module.register_forward_hook(count(name)) for name, module in base.model.named_modules()]
     base.model.requires_grad_(True)
     try:
-        return bases.idle(base, Forward(base.model, outputs)(tensors(inputs))), counts
+        return bases.idle(base, Forward(base.model, outputs, choices(base, 1))(tensors(inputs))), counts
     finally:
         base.model.requires_grad_(False)
         for hook in hooks:

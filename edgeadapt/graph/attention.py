@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from edgeadapt.adapter import Site
 from edgeadapt.errors import GraphError
+from edgeadapt.graph import rotary
 from edgeadapt.graph.locate import BATCH, SCOPES
 from edgeadapt.graph.sites import Call
 
@@ -39,7 +40,9 @@ class Reads:
     added: bool
 
 
-def locate(model: ir.Model, counts: Mapping[str, int]) -> dict[str, tuple[Site, tuple[Call, ...]]]:
+def locate(
+    model: ir.Model, counts: Mapping[str, int], frequencies: tuple[float, ...] = ()
+) -> dict[str, tuple[Site, tuple[Call, ...]]]:
     """Returns the attentions of a freshly exported graph, as sites with their calls, in the order of the graph.
 
     A site has the name of the module that computes it. Its `in_features` are the heads of its keys, its `out_features`
@@ -53,6 +56,7 @@ def locate(model: ir.Model, counts: Mapping[str, int]) -> dict[str, tuple[Site, 
     Args:
         model: The graph, with the exporter's scopes on its nodes.
         counts: How often every module is called in PyTorch.
+        frequencies: By what angles the base rotates by positions, where it does.
     """
     found: dict[str, tuple[Site, tuple[Call, ...]]] = {}
     broken: set[str] = set()
@@ -61,7 +65,7 @@ def locate(model: ir.Model, counts: Mapping[str, int]) -> dict[str, tuple[Site, 
             continue
         scopes = ast.literal_eval(node.metadata_props.get(SCOPES, "[]"))
         name = scopes[-2] if len(scopes) > 2 else ""
-        site = _site(name, node)
+        site = _site(name, node, frequencies)
         before = found.get(name, (site, ()))
         if site is None or before[0] != site:
             broken.add(name)
@@ -74,7 +78,7 @@ def locate(model: ir.Model, counts: Mapping[str, int]) -> dict[str, tuple[Site, 
     }
 
 
-def _site(name: str, node: ir.Node) -> Site | None:
+def _site(name: str, node: ir.Node, frequencies: tuple[float, ...]) -> Site | None:
     """Returns the attention as a site, or None where keys can't be put before its own (cases 2)."""
     attributes, inputs = node.attributes, node.inputs
     if attributes.get_int("is_causal", 0) or any(inputs[PAST]) or any(output.uses() for output in node.outputs[1:]):
@@ -88,7 +92,9 @@ def _site(name: str, node: ir.Node) -> Site | None:
     mask = inputs[MASK] if len(inputs) > MASK else None
     if mask is not None and (mask.shape is None or mask.shape.rank() != 4 or mask.shape[3] == 1):
         return None
-    return Site(name, "attention", key[1], key[3])
+    queries = inputs[0]
+    rotated = queries is not None and rotary.turns_halves(queries)
+    return Site(name, "attention", key[1], key[3], rotation=frequencies if rotated else ())
 
 
 def _call(model: ir.Model, name: str, node: ir.Node) -> Call:

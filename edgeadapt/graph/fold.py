@@ -11,6 +11,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from edgeadapt import methods
 from edgeadapt.adapter import Adapter, Array, Attachment
 from edgeadapt.errors import AdapterError, GraphError
+from edgeadapt.graph.locate import MOVING
 from edgeadapt.graph.nodes import Nodes, Values, values_of
 from edgeadapt.graph.sites import Call, Wiring, Wirings
 from edgeadapt.graph.splice import constants, splice
@@ -213,10 +214,13 @@ def _fill_slots(model: ir.Model, attachment: Attachment) -> None:
 
 
 def _forget_shapes(product: ir.Value, y: ir.Value, width: int) -> None:
-    """Takes the new length of a label axis into the shapes that tell of it."""
-    for value in (product, y):
+    """Takes the new length of a label axis into the shapes that tell of it, those of what only moves it too."""
+    front = [product, y]
+    while front:
+        value = front.pop()
         if value.shape is not None:
             value.shape = ir.Shape([*list(value.shape)[:-1], width])
+        front += [user.outputs[0] for user, index in value.uses() if user.op_type in MOVING and index == 0]
 
 
 def _array(value: ir.Value | None) -> Array:

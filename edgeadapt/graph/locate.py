@@ -16,6 +16,7 @@ from edgeadapt.errors import GraphError
 from edgeadapt.graph.sites import Batch, Call
 
 SCOPES = "pkg.torch.onnx.name_scopes"
+MOVING = ("Gather", "GatherND", "Identity", "Slice", "Squeeze")
 BATCH = "batch"  # the name of the batch axis in the graph's symbolic shapes
 
 
@@ -229,6 +230,17 @@ def _is_spread(site: Site, x: ir.Value, y: ir.Value) -> bool:
 
 def _has_batch(value: ir.Value | None) -> bool:
     return value is not None and value.shape is not None and _batch(value.shape) == "leading"
+
+
+def moved(value: ir.Value) -> list[ir.Value]:
+    """Returns a value and those before it that hold the same numbers, of which it takes some or in another shape.
+
+    So a decoder's head, which scores every token, is known by the scores of each row's last one.
+    """
+    found = [value]
+    while (node := found[-1].producer()) is not None and node.op_type in MOVING and node.inputs[0] is not None:
+        found.append(node.inputs[0])
+    return found
 
 
 def _name(value: ir.Value) -> str:

@@ -122,7 +122,7 @@ def read(folder: Path) -> Wirings:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         sites = {
             name: Wiring(
-                Site(**wiring["site"]),
+                Site(**{**wiring["site"], "rotation": tuple(wiring["site"].get("rotation", ()))}),
                 wiring["open"],
                 wiring["layout"],
                 tuple(Call(**call) for call in wiring["calls"]),

@@ -18,6 +18,8 @@ from edgeadapt.graph.sites import Call, Wiring
 
 REPLACED_BY = "edgeadapt.replaced_by"
 ENTERS = "edgeadapt.enters"
+WHOLE = "modules_to_save"
+"""The method that stands in the place of a whole module; also the note, at the module's own output, of its nodes."""
 
 
 def slot_values(wiring: Wiring, method: str, dtype: ir.DataType) -> dict[str, ir.Value]:
@@ -55,7 +57,8 @@ def splice(
 
     Before:   x -> module -> y -> readers
     After:    x -> module -> y -> method(x, y, params) -> readers     (y is left unused where the method replaces it)
-              x -> method(x, y, params) -> module -> y -> readers     (where it replaces x, which others still read)
+              x -> method(x, y, params) -> module -> y -> readers     (where it replaces x, which others still read;
+              a module that stands whole in the base's place takes it, too)
 
     Before:   y -> Add(residual) -> LayerNormalization -> out -> readers
     After:    y -> Add(residual) -> LayerNormalization -> out -> method(x, y, params) -> readers     (where it replaces
@@ -108,6 +111,8 @@ def splice(
             else:
                 model.graph.insert_after(_producer(old), op.made)
             old.meta[REPLACED_BY] = out
+            if method == WHOLE:
+                values[call.y].meta[WHOLE] = ([*op.made, *op.inner], point.x)
             _hand_over(model.graph, old, out)
         if replaces == "sequence":
             prompt.lengthen(model, wiring.site, method, params)
@@ -124,8 +129,22 @@ def _enter(
 ) -> None:
     """Puts a method that replaces `x` before the node by which a linear layer, or an embedding, takes it.
 
-    The way leads back from the product, through what only changes the shape, to `x` or to what a method put there.
+    Cases:
+        1. The base's own module: the way leads back from the product, through what only changes the shape, to `x` or to
+           what a method put there.
+        2. A module that stands whole in its place, which nothing reads any more: its nodes read `x`, or what a method
+           put there.
     """
+    if WHOLE in values[call.y].meta:
+        nodes, entering = values[call.y].meta[WHOLE]
+        out = _apply(op, call, method, replace(point, x=entering), params)
+        for node in nodes:
+            for position, value in enumerate(node.inputs):
+                if value is entering:
+                    node.replace_input_with(position, out)
+        values[call.y].meta[WHOLE] = (nodes, out)
+        graph.insert_before(nodes[0], op.made)
+        return
     node = _producer(values[call.product])
     position = 1 if point.site.kind == "embedding" else 0
     while (entering := node.inputs[position]) is not None and entering is not point.x and ENTERS not in entering.meta:

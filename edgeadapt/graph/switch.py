@@ -12,11 +12,12 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from edgeadapt import methods
 from edgeadapt.adapter import Adapter
 from edgeadapt.graph import prompt
+from edgeadapt.graph.locate import moved
 from edgeadapt.graph.nodes import values_of
 from edgeadapt.graph.sites import Wirings
-from edgeadapt.graph.splice import slot_values, splice
+from edgeadapt.graph.splice import WHOLE, slot_values, splice
 
-HEAD = "modules_to_save"
+HEAD = WHOLE
 
 Bodies: TypeAlias = Mapping[tuple[str, str], ir.Function]
 """What own modules compute, by site and method."""
@@ -98,10 +99,9 @@ def open_heads(model: ir.Model, wirings: Wirings) -> None:
 
 
 def free_labels(model: ir.Model, wirings: Wirings) -> None:
-    """Names the label axis of the outputs that a replaced head gives, whatever its length was in the base."""
+    """Names the label axis of what a replaced head gives, whatever its length was in the base."""
     inputs = {value.name for value in model.graph.inputs}
-    for name, wiring in wirings.sites.items():
-        if wiring.site.labelled and f"{name}.weight" in inputs:
-            for output in model.graph.outputs:
-                if output.name in {call.y for call in wiring.calls} and output.shape is not None:
-                    output.shape = ir.Shape([*list(output.shape)[:-1], "labels"])
+    replaced = any(wiring.site.labelled and f"{name}.weight" in inputs for name, wiring in wirings.sites.items())
+    for value in [value for output in model.graph.outputs for value in moved(output)] if replaced else ():
+        if value.shape is not None:
+            value.shape = ir.Shape([*list(value.shape)[:-1], "labels"])

@@ -1,8 +1,9 @@
-"""AdapterHub's LoRA, IA3, DoRA and VeRA, which are one architecture there: LoRAs, gated or not, scales, and lengths.
+"""AdapterHub's LoRA, IA3, DoRA, VeRA and MTL-LoRA, which are one there: LoRAs, gated or not, scales, and lengths.
 
 Source: `adapters.methods.lora`: `LoRA`, `IA3`, `Vera` (`forward`), `LoRALinear.forward`, `LoRAMergedLinear.forward`.
 They differ from PEFT's in three things: at a layer that holds query, key and value together each has a change of its
-own; DoRA scales the base's bias too, and takes the length of `W + A B` without the scaling; IA3 has an alpha.
+own; DoRA scales the base's bias too, and takes the length of `W + A B` without the scaling; IA3 has an alpha. A gated
+DoRA is a scale and a gated LoRA after it.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ TITLE = "LoRA"
 TYPE = "lora"
 FIELDS = frozenset({
     "alpha", "architecture", "attn_matrices", "composition_mode", "dropout", "dtype", "init_weights",
-    "init_weights_seed", "intermediate_lora", "leave_out", "output_lora", "r", "selfattn_lora", "use_dora",
-    "use_gating", "vera_b", "vera_d",
+    "init_weights_seed", "intermediate_lora", "leave_out", "n_up_projection", "output_lora", "r", "selfattn_lora",
+    "task_specific_matrix_type", "use_dora", "use_gating", "vera_b", "vera_d", "weights_sharpness",
 })  # fmt: skip
 SHARED = "shared_parameters."
 PARTS = ("q", "k", "v")
+SHARED_TASKS = "mtl_lora"
 
 
 def split(name: str) -> tuple[str, str] | None:
@@ -50,22 +52,30 @@ def read(config: Mapping[str, Any], module: Module, tensors: Mapping[str, Array]
     """
     scaled, vera, dora, gated = (
         config.get("composition_mode") == "scale",
-        any(name.startswith("vera_") for name in tensors),
+        any(isinstance(config.get(key), float) for key in ("vera_d", "vera_b")),
         bool(config.get("use_dora")),
         bool(config.get("use_gating")),
     )
-    if gated and (scaled or dora):
-        raise UnsupportedError(
-            f"{module.name}: {'IA3' if scaled else 'a DoRA'} with a gate (use_gating) is not supported"
-        )
+    vera = vera and not scaled
     expected = {"lora_B"} if scaled else {"vera_D", "vera_B"} if vera else {"lora_A", "lora_B"}
-    expected |= {"m.weight"} if dora else {"gate.weight", "gate.bias"} if gated else set()
+    shared = config.get("architecture") == SHARED_TASKS
+    expected |= {"weights", "task_specific.values"} if shared else set()
+    expected |= {"m.weight"} if dora else set()
+    expected |= {"gate.weight", "gate.bias"} if gated else set()
     if set(tensors) != expected:
         raise BindingError(f"{module.name}: got {listed(sorted(tensors))}, expected {listed(sorted(expected))}")
     own = {name: tensor.astype(np.float64) for name, tensor in tensors.items()}
+    if shared:
+        own = _of_task(config, module, own)
     alpha = float(config.get("alpha", 8))
+    if scaled and gated:
+        return {"gated_ia3": _gated_scale(config, module, own)}
     if scaled:
         return {"ia3": {"ia3_l": _whole(config, module, own["lora_B"].reshape(-1), 1.0) * np.float32(alpha)}}
+    if dora and _is_parted(config, module, own):
+        raise UnsupportedError(
+            f"{module.name}: adapters 1.3.0 leaves DoRA's lengths out of a layer of query, key and value; train a LoRA"
+        )
     if vera:
         a, b = _vera(module, own)
         factor = alpha / int(config["r"])
@@ -74,7 +84,7 @@ def read(config: Mapping[str, Any], module: Module, tensors: Mapping[str, Array]
         factor = alpha / int(config["r"])
     if a.shape[0] != module.site.in_features or b.shape[1] != module.site.out_features or a.shape[1] != b.shape[0]:
         raise BindingError(f"{module.name}: got A {a.shape} and B {b.shape}, which don't fit the layer")
-    if gated:
+    if gated and not dora:
         return {"gated_lora": _gated(module, a, b, own["gate.weight"], own["gate.bias"])}
     if not dora:
         return {"lora": lora.halves(a, b * factor)}
@@ -82,6 +92,9 @@ def read(config: Mapping[str, Any], module: Module, tensors: Mapping[str, Array]
     if own["m.weight"].size != weight.shape[1]:
         raise BindingError(f"{module.name}: got {own['m.weight'].size} lengths, expected {weight.shape[1]}")
     scale = own["m.weight"].reshape(-1) / np.linalg.norm(weight.astype(np.float64) + a @ b, axis=0)
+    if gated:
+        after = _gated(module, a, b * scale, own["gate.weight"], own["gate.bias"])
+        return {"ia3": {"ia3_l": np.ascontiguousarray(scale, np.float32)[None, None]}, "gated_lora": after}
     found = {"dora_A": a, "dora_B": b * factor * scale, "dora_scale": scale[None], "dora_shift": 0 * scale[None]}
     return {"dora": {name: np.ascontiguousarray(array, np.float32)[None] for name, array in found.items()}}
 
@@ -89,7 +102,7 @@ def read(config: Mapping[str, Any], module: Module, tensors: Mapping[str, Array]
 def _halves(config: Mapping[str, Any], module: Module, a: Array, b: Array) -> tuple[Array, Array]:
     """Returns A `(in, rank)` and B `(rank, out)`; where parts of a layer have their own, of all parts at once."""
     rank, out = int(config["r"]), module.site.out_features
-    if len(a) == rank and len(b) == out:
+    if not _is_parted(config, module, {"lora_A": a, "lora_B": b}):
         return a.T, b.T
     parts = _adapted(config, module, len(b))
     width = out // len(PARTS)
@@ -100,6 +113,46 @@ def _halves(config: Mapping[str, Any], module: Module, a: Array, b: Array) -> tu
         at = PARTS.index(part) * width
         whole[number * rank : (number + 1) * rank, at : at + width] = b[number * width : (number + 1) * width].T
     return a.T, whole
+
+
+def _of_task(config: Mapping[str, Any], module: Module, own: Mapping[str, Array]) -> dict[str, Array]:
+    """Returns the LoRA that one task of an MTL-LoRA is: the mean of its Bs `(n, out, rank)`, and A times its values.
+
+    Source: Yang et al., arXiv 2410.09437; `adapters.methods.lora.MTLLoRA.forward` and `apply_weights`.
+    """
+    weights, values = own["weights"], own["task_specific.values"]
+    if own["lora_B"].ndim != 3 or len(own["lora_B"]) != len(weights) or values.shape != own["lora_A"].shape[:1]:
+        raise BindingError(f"{module.name}: got B {own['lora_B'].shape}, {len(weights)} weights, values {values.shape}")
+    shares = np.exp((weights - weights.max()) / float(config.get("weights_sharpness", 0.05)))
+    mean = np.tensordot(shares / shares.sum(), own["lora_B"], axes=1)
+    return {**own, "lora_A": own["lora_A"] * values[:, None], "lora_B": mean}
+
+
+def _is_parted(config: Mapping[str, Any], module: Module, own: Mapping[str, Array]) -> bool:
+    """Tells whether query, key and value, which a layer holds together, have changes of their own."""
+    whole = int(config["r"]), module.site.out_features
+    return "lora_A" in own and (len(own["lora_A"]), len(own["lora_B"])) != whole
+
+
+def _gated_scale(config: Mapping[str, Any], module: Module, own: Mapping[str, Array]) -> dict[str, Array]:
+    """Returns the params of an IA3 with gates `(gates, in)`: each is that of as many outputs as the others."""
+    factors, gate, bias = own["lora_B"].reshape(-1), own["gate.weight"], own["gate.bias"]
+    if gate.shape[1:] != (module.site.in_features,) or bias.shape != (len(gate),) or factors.size % len(gate):
+        raise BindingError(
+            f"{module.name}: got a gate {gate.shape} with a bias {bias.shape}, which don't fit the layer"
+        )
+    width, spread = factors.size // len(gate), []
+    for number in range(len(gate)):
+        mine = np.zeros_like(factors)
+        mine[number * width : (number + 1) * width] = factors[number * width : (number + 1) * width]
+        spread.append(_whole(config, module, mine, 0.0)[0])
+    found = {
+        "gated_ia3_rest": 1 - _whole(config, module, np.ones_like(factors), 0.0)[0],
+        "gated_ia3_l": np.concatenate(spread),
+        "gated_ia3_gate": gate.T,
+        "gated_ia3_gate_bias": bias[None],
+    }
+    return {name: np.ascontiguousarray(array, np.float32)[None] for name, array in found.items()}
 
 
 def _gated(module: Module, a: Array, b: Array, gate: Array, bias: Array) -> dict[str, Array]:

@@ -6,6 +6,7 @@ Unlike PEFT's, its prefixes leave the positions as they are. Source: `adapters.m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from edgeadapt.adapter import Array, Site
 from edgeadapt.errors import BindingError, UnsupportedError, listed
-from edgeadapt.methods import Module, prefix
+from edgeadapt.methods import Module, _activations, prefix
 
 TITLE = "a prefix"
 TYPE = "prefix_tuning"
@@ -35,8 +36,13 @@ UNEVEN: Mapping[str, str] = {
 booleans, that are True where a query sees, and DistilBERT's, that are added, for their opposites."""
 
 ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {
-    "relu": lambda x: np.maximum(x, 0),
+    "gelu": lambda x: x / 2 * (1 + np.vectorize(math.erf)(x / math.sqrt(2))),
+    "gelu_new": lambda x: x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
     "leakyrelu": lambda x: np.where(x > 0, x, 0.01 * x),
+    "linear": lambda x: x,
+    "relu": lambda x: np.maximum(x, 0),
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "swish": lambda x: x / (1 + np.exp(-x)),
     "tanh": np.tanh,
 }
 """Source: `adapters.methods.modeling.Activation_Function_Class`."""
@@ -123,7 +129,7 @@ MLP = ("control_trans.0.weight", "control_trans.0.bias", "control_trans.2.weight
 
 def _materialised(config: Mapping[str, Any], tensors: Mapping[str, Array]) -> Array:
     """Returns what the MLP makes of the prefix's embedding, `(length, layers * 2 * heads * head_dim)`, in float64."""
-    name = str(config.get("non_linearity", "tanh")).lower()
+    name = _activations.canonical(str(config.get("non_linearity", "tanh")))
     if name not in ACTIVATIONS:
         raise UnsupportedError(
             f"{TITLE}: non_linearity = {name!r} is not supported. Supported: {listed(sorted(ACTIVATIONS))}. "

@@ -27,9 +27,19 @@ POOL = "prompt_tunings."
 TENSOR = "prompt_embedding.weight"
 
 MODELS = ("electra",)
-"""The architectures whose masks the library lengthens so that a row's answer is its own. In the others it takes masks
-of booleans, that are True where a query sees, for their opposites."""
-UNEVEN = ("albert", "bert", "deberta", "deberta-v2", "distilbert", "roberta", "xlm-roberta")
+"""The architectures whose masks the library lengthens so that a row's answer is its own."""
+SEES = "adapters 1.3.0 lets a prompt attend to the padding of its row"
+UNEVEN: Mapping[str, str] = {
+    "albert": SEES,
+    "bert": SEES,
+    "bert-generation": SEES,
+    "deberta-v2": SEES,
+    "distilbert": "adapters 1.3.0 adds 1 to a prompt's scores in batches with padding, and nothing in others",
+    "roberta": SEES,
+    "xlm-roberta": SEES,
+}
+"""What is wrong with prompts in an architecture. Source: the library's `prefix_attention_mask`, which lengthens masks
+by what hides nothing, in the direction of the queries too."""
 POSITIONS, NORM = "embeddings.position_embeddings", "embeddings.LayerNorm"
 
 
@@ -56,8 +66,7 @@ def spread(
     problems = []
     if model_type in UNEVEN:
         problems.append(
-            f"adapters 1.3.0 hides prompts of {model_type} from batches with padding, and not from others, so that a "
-            "row's answer depends on the others; train a LoRA, or the prompt with PEFT"
+            f"{UNEVEN[model_type]}, so that a row's answer depends on the others; train a LoRA, or the prompt with PEFT"
         )
     elif model_type not in MODELS:
         problems.append(f"{model_type}: AdapterHub's prompts are supported in {listed(MODELS)}; train a LoRA")

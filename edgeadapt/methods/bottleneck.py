@@ -280,6 +280,8 @@ def options_of(config: Mapping[str, Any], *, swapped: bool = False) -> str:
     parallel = bool(config.get("is_parallel"))
     before, after = config.get("original_ln_before", False), config.get("ln_after", False)
     residual = config.get("residual_before_ln", True)
+    if residual not in (True, False, "post_add"):
+        raise UnsupportedError(f"residual_before_ln = {residual!r} is none of true, false and 'post_add'")
     if residual == "post_add" and not before and not parallel:
         raise UnsupportedError("residual_before_ln = 'post_add' has no meaning without original_ln_before")
     has = {

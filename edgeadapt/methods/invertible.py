@@ -33,7 +33,7 @@ OWN_HEADS = ("AdapterModel", "ModelWithHeads")  # ends of the names of the libra
 HOMES: Mapping[str, str] = {
     "albert": "embeddings.LayerNorm",
     "bert": "embeddings.LayerNorm",
-    "deberta": "embeddings.LayerNorm",
+    "bert-generation": "embeddings.LayerNorm",
     "deberta-v2": "embeddings.LayerNorm",
     "distilbert": "embeddings.LayerNorm",
     "electra": "embeddings.LayerNorm",

@@ -17,7 +17,10 @@ from edgeadapt.methods import Module, lora
 
 TITLE = "LoHa"
 TYPE = "LOHA"
-FIELDS = frozenset({"alpha", "alpha_pattern", "init_weights", "module_dropout", "r", "rank_dropout", "rank_pattern"})
+FIELDS = frozenset({
+    "alpha", "alpha_pattern", "init_weights", "module_dropout", "r", "rank_dropout", "rank_pattern",
+    "use_effective_conv2d",
+})  # fmt: skip
 TENSORS = ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b")
 
 

@@ -19,7 +19,7 @@ TITLE = "LoKr"
 TYPE = "LOKR"
 FIELDS = frozenset({
     "alpha", "alpha_pattern", "decompose_both", "decompose_factor", "init_weights", "module_dropout", "r",
-    "rank_dropout", "rank_dropout_scale", "rank_pattern",
+    "rank_dropout", "rank_dropout_scale", "rank_pattern", "use_effective_conv2d",
 })  # fmt: skip
 TENSORS = ("lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b")
 
@@ -41,7 +41,12 @@ def read(config: Mapping[str, Any], module: Module, tensors: Mapping[str, Array]
     expected = (module.site.in_features, module.site.out_features)
     if shape != expected:
         raise BindingError(f"{module.name}: got a LoKr of {shape}, expected {expected}")
-    scale = lora.alpha_of(config, module.name, "alpha") / lora.rank_of(config, module.name)
+    rank = lora.rank_of(config, module.name)
+    wrong = [tensors[name].shape[0] for name in ("lokr_w1_b", "lokr_w2_b") if name in tensors]
+    wrong = [each for each in wrong if each != rank]
+    if wrong:
+        raise BindingError(f"{module.name}: has a LoKr of rank {wrong[0]}, but the configuration says {rank}")
+    scale = lora.alpha_of(config, module.name, "alpha") / rank
     if "lokr_w2" in tensors or min(w1.shape) * tensors["lokr_w2_b"].shape[0] >= min(shape):
         return {"lora": lora.whole((np.kron(w1, w2) * scale).T)}
     a, b = (tensors[name].astype(np.float64) for name in ("lokr_w2_a", "lokr_w2_b"))

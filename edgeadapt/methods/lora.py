@@ -32,10 +32,12 @@ SUFFIXES = {
 TITLE = "LoRA"
 TYPE = "LORA"
 FIELDS = frozenset({
-    "alpha_pattern", "ensure_weight_tying", "eva_config", "fan_in_fan_out", "init_lora_weights", "lora_alpha",
-    "lora_bias", "lora_dropout", "megatron_core", "qalora_group_size", "r", "rank_pattern", "runtime_config",
-    "trainable_token_indices", "use_dora", "use_rslora",
+    "alpha_pattern", "corda_config", "ensure_weight_tying", "eva_config", "fan_in_fan_out", "init_lora_weights",
+    "loftq_config", "lora_alpha", "lora_bias", "lora_dropout", "lora_ga_config", "megatron_core", "qalora_group_size",
+    "r", "rank_pattern", "runtime_config", "trainable_token_indices", "use_dora", "use_rslora",
 })  # fmt: skip
+"""What configures an initialisation says nothing without it (`peft.LoraConfig.__post_init__`), and PEFT leaves it there
+when it converts an adapter."""
 
 
 def shapes(site: Site) -> dict[str, Shape]:

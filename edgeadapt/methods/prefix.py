@@ -3,7 +3,8 @@
 `y = softmax(q [P_k; k]^T / sqrt(d)) [P_v; v]`. Source: Li and Liang, arXiv 2101.00190; `peft.PeftModel.get_prompt` and
 `peft.peft_model.PeftModelForSequenceClassification._prefix_tuning_forward`, whose prefixes are a cache of earlier
 tokens: the positions of a sequence go on after it (`position_shift`), and some tasks lose their token types
-(`untyped`).
+(`untyped`). Where positions are rotations, what counts is how far keys are from queries: a prefix's keys, which PEFT
+leaves as they are, are turned back by its length, and all else stays.
 
 PEFT stores all layers' keys and values as one tensor, `(length, layers * 2 * heads * head_dim)`, with its MLP, if it
 has one, already applied.
@@ -34,10 +35,15 @@ POSITIONS: Mapping[str, str] = {
     "camembert": "embeddings.position_embeddings",
     "electra": "embeddings.position_embeddings",
     "gpt2": "wpe",
+    "llama": "",
     "roberta": "embeddings.position_embeddings",
     "xlm-roberta": "embeddings.position_embeddings",
 }
-"""The architectures whose prefixes PEFT hands on and edgeadapt can do exactly, and their embedding of positions."""
+"""The architectures whose prefixes PEFT hands on and edgeadapt can do exactly, and their embedding of positions; none
+where positions are rotations."""
+
+WITHOUT = ("albert", "deberta-v2", "distilbert", "modernbert", "mpnet", "vit")
+"""Architectures whose models take no `past_key_values`: PEFT refuses a prefix there, fails, or leaves it out."""
 
 TOKEN_TYPES = "token_type_embeddings"
 TASKS: Mapping[str, bool] = {"SEQ_CLS": True, "TOKEN_CLS": True, "QUESTION_ANS": False, "FEATURE_EXTRACTION": False}
@@ -93,20 +99,27 @@ def spread(
     layers = attentions(sites)
     if TENSOR not in shared:
         raise BindingError(f"{TENSOR}: missing; it holds the keys and values of all layers")
-    tensor, heads, head_dim = shared[TENSOR], layers[0].in_features, layers[0].out_features
-    expected = (config.get("num_virtual_tokens"), 2 * sum(each.in_features * each.out_features for each in layers))
+    tensor, head_dim = shared[TENSOR], layers[0].out_features
+    heads, alike = _stored_heads(layers[0], sites)
+    expected = (config.get("num_virtual_tokens"), 2 * heads * sum(each.out_features for each in layers))
     if tensor.shape != expected or len({(each.in_features, each.out_features) for each in layers}) > 1:
         raise BindingError(
             f"{TENSOR}: got {tensor.shape}, expected {expected}: keys and values of {len(layers)} layers, {heads} "
             f"heads of {head_dim}"
         )
     found = {
-        site.name: {"prefix_key": key, "prefix_value": value}
+        site.name: {
+            "prefix_key": np.repeat(turned_back(key, site.rotation), alike, axis=1),
+            "prefix_value": np.repeat(value, alike, axis=1),
+        }
         for site, (key, value) in zip(layers, parted(tensor, len(layers), heads, head_dim), strict=True)
     }
+    positions = POSITIONS[model_type]
+    if not positions and not all(site.rotation for site in layers):
+        raise UnsupportedError(f"{TITLE}: this {model_type} rotates its positions by more than constant angles")
     for site in sites:
         name = f".{site.name}"
-        if site.kind == "embedding" and name.endswith(f".{POSITIONS[model_type]}"):
+        if positions and site.kind == "embedding" and name.endswith(f".{positions}"):
             found[site.name] = {"position_shift": np.full((1, 1), tensor.shape[0], np.float32)}
         elif name.endswith(f".{TOKEN_TYPES}") and site.in_features > 1 and not TASKS[config["task_type"]]:
             found[site.name] = {"untyped": np.ones((1, 1), np.float32)}
@@ -116,10 +129,8 @@ def spread(
 def _check(config: Mapping[str, Any], model_type: str) -> None:
     problems = []
     if model_type not in POSITIONS:
-        problems.append(
-            f"{model_type} takes none from PEFT, or rotates its positions by them; supported are "
-            f"{listed(sorted(POSITIONS))}; train a LoRA"
-        )
+        why = "takes none from PEFT" if model_type in WITHOUT else "was never held against PEFT"
+        problems.append(f"{model_type} {why}; supported are {listed(sorted(POSITIONS))}; train a LoRA")
     if config.get("task_type") not in TASKS:
         problems.append(
             f"task_type = {config.get('task_type')!r}: PEFT uses prefixes as they are only for {listed(list(TASKS))}"
@@ -143,6 +154,32 @@ def attentions(sites: Sequence[Site]) -> list[Site]:
             "again at opset 23, if its architecture has PyTorch's scaled_dot_product_attention"
         )
     return found
+
+
+def _stored_heads(attention: Site, sites: Sequence[Site]) -> tuple[int, int]:
+    """Returns of how many heads a checkpoint has keys, and how many of an attention's heads share them.
+
+    Source: `peft.utils.other._prepare_prompt_learning_config`, which goes by `num_key_value_heads`.
+    """
+    for site in sites:
+        if site.name == f"{attention.name}.k_proj" and site.out_features % attention.out_features == 0:
+            heads = site.out_features // attention.out_features
+            return heads, attention.in_features // heads
+    return attention.in_features, 1
+
+
+def turned_back(key: Array, angles: Sequence[float]) -> Array:
+    """Returns keys `(1, heads, length, head_dim)` as they would be at the sequence's first position, not rotated.
+
+    A query at position p stands at `length + p`, and meets keys that aren't rotated: `(R_{length + p} q) k` is
+    `(R_p q) (R_{-length} k)`. Source: `transformers.models.llama.modeling_llama.apply_rotary_pos_emb`.
+    """
+    if not angles:
+        return key
+    angle = -key.shape[2] * np.asarray(angles, np.float64)
+    cos, sin, half = np.cos(angle), np.sin(angle), len(angles)
+    first, second, rest = key[..., :half], key[..., half : 2 * half], key[..., 2 * half :]
+    return np.concatenate([first * cos - second * sin, second * cos + first * sin, rest], axis=-1)
 
 
 def parted(flat: Array, layers: int, heads: int, head_dim: int) -> list[tuple[Array, Array]]:

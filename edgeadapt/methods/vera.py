@@ -48,6 +48,10 @@ def read(config: Mapping[str, Any], module: Module, tensors: Mapping[str, Array]
     wide, tall = (module.shared[name].astype(np.float64) for name in SHARED)
     outer, inner = (tensors[name].astype(np.float64) for name in TENSORS)
     width = module.site.in_features
+    if wide.shape[0] != config.get("r"):
+        raise BindingError(
+            f"{module.name}: has a VeRA of rank {wide.shape[0]}, but the configuration says {config.get('r')}"
+        )
     if inner.shape != (wide.shape[0],) or outer.shape[0] > tall.shape[0] or width > wide.shape[1]:
         raise BindingError(f"{module.name}: the vectors of VeRA don't fit vera_A {wide.shape} and vera_B {tall.shape}")
     first = wide[:, :width].T * inner

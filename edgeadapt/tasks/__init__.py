@@ -42,8 +42,8 @@ class Task(Protocol):
         ...
 
     @property
-    def INPUT(self) -> Literal["text", "text_pair", "image"]:  # noqa: N802
-        """What one row is: a text, a pair of texts, or an image."""
+    def INPUT(self) -> Literal["text", "text_pair", "choices", "image"]:  # noqa: N802
+        """What one input is: a text, a pair of texts, a question with choices (a pair of texts each), or an image."""
         ...
 
     @property

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import json
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from edgeadapt import bundle
 from edgeadapt.errors import BundleError
@@ -214,3 +216,61 @@ def test_all_problems_are_told_at_once(tmp_path: Path, manifest_document: Any) -
     with pytest.raises(BundleError) as caught:
         bundle.read_manifest(tmp_path)
     assert [line.split(":")[0] for line in problems(caught)] == ["$.extra", "$.producer", "$.fingerprint"]
+
+
+CHAT = {"file": "chat_template.jinja", "tokens": {"bos_token": "<s>"}}
+DECODER = {"eos_ids": [2], "positions": 128, "chat": CHAT}
+# As above, for a decoder with a cache.
+DECODER_RULES: list[tuple[tuple[str | int, ...], Any, str]] = [
+    (("generation", "eos_ids"), [-1], "$.generation.eos_ids[0]: expected a number of 0 or more, got -1"),
+    (("generation", "positions"), 0, "$.generation.positions: expected a number of 1 or more, got 0"),
+    (("generation", "chat"), GONE, "$.generation.chat: missing"),
+    (("generation", "chat"), "x", "$.generation.chat: expected an object or null, got 'x'"),
+    (("generation", "chat", "file"), "../x", "$.generation.chat.file: expected a relative path with / and no '..'"),
+    (("generation", "chat", "tokens"), {"eos_token": 2}, "$.generation.chat.tokens.eos_token: expected text, got 2"),
+    (("generation", "chat", "tokens"), {"": "x"}, '$.generation.chat.tokens[""] (the key): expected text that is not'),
+]
+DECODER_AGREEMENTS: list[tuple[tuple[str | int, ...], Any, str]] = [
+    (("files", "chat_template.jinja"), GONE, "$.generation.chat.file: chat_template.jinja is not in $.files"),
+    (("tokenizer",), None, "$.generation.chat: is there, and $.tokenizer is null"),
+    (("outputs", 1), GONE, "$.outputs: lacks present.0.key"),
+    (("inputs", 1), GONE, "$.inputs: lacks past_key_values.0.key"),
+]
+
+
+@pytest.fixture
+def decoder_document(manifest_document: Any) -> Any:
+    document = copy.deepcopy(manifest_document)
+    axes = ["batch", 4, "past", 8]
+    document["inputs"].append({"name": "past_key_values.0.key", "dtype": "float32", "shape": axes})
+    document["outputs"].append({"name": "present.0.key", "dtype": "float32", "shape": axes})
+    return document | {"generation": DECODER, "files": document["files"] | {"chat_template.jinja": FILE}}
+
+
+def test_a_decoder_s_manifest_is_read(tmp_path: Path, decoder_document: Any) -> None:
+    for chat in (CHAT, None):
+        document = decoder_document | {"generation": DECODER | {"chat": chat}}
+        (tmp_path / "edgeadapt.json").write_text(json.dumps(document))
+        generation = bundle.read_manifest(tmp_path).generation
+        assert generation is not None and generation.eos_ids == (2,)
+        assert generation.chat == (bundle.ChatRecord("chat_template.jinja", {"bos_token": "<s>"}) if chat else None)
+
+
+@pytest.mark.parametrize(("path", "value", "problem"), DECODER_RULES + DECODER_AGREEMENTS)
+def test_a_decoder_s_manifest_that_breaks_one_rule(
+    tmp_path: Path, decoder_document: Any, path: tuple[str | int, ...], value: Any, problem: str
+) -> None:
+    (tmp_path / "edgeadapt.json").write_text(json.dumps(changed(decoder_document, path, value)))
+    with pytest.raises(BundleError, match=r"breaks the bundle format 1\.0") as caught:
+        bundle.read_manifest(tmp_path)
+    (line,) = problems(caught)
+    assert line.startswith(problem)
+
+
+@pytest.mark.parametrize(("path", "value", "problem"), DECODER_RULES)
+def test_the_schema_refuses_what_the_reader_of_decoders_refuses(
+    decoder_document: Any, path: tuple[str | int, ...], value: Any, problem: str
+) -> None:
+    schema = json.loads((files("edgeadapt") / "schema" / "bundle.schema.json").read_text("utf-8"))
+    Draft202012Validator(schema).validate(decoder_document)
+    assert not Draft202012Validator(schema).is_valid(changed(decoder_document, path, value)), problem

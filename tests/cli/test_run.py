@@ -177,6 +177,23 @@ class TestOtherTasks:
         expected = edgeadapt.pipeline(question_answering)(pair)
         assert [answer["answer"] for answer in lines(result.stdout)] == [expected["answer"]] * count
 
+    @pytest.mark.parametrize("count", [1, 2])
+    def test_questions_with_choices_come_from_a_file(self, count: int, tmp_path: Path, invoke: Invoke) -> None:
+        base = tiny.base(tmp_path / "base", task="multiple-choice")
+        bundle = export(base, {}, tmp_path / "bundle", task="multiple-choice").path
+        row = {"question": "who won?", "choices": ["the customer", "a village.", "it was late"]}
+        stdin = f"{json.dumps(row)}\n" * count
+        expected = edgeadapt.pipeline(bundle)(row, top_k=2)
+        got = lines(invoke("run", bundle, "--input", "-", "--top-k", "2", stdin=stdin).stdout)
+        assert [[each["choice"] for each in answers] for answers in got] == [[e["choice"] for e in expected]] * count
+        stdin = '{"question": "who?", "choices": "me"}\n{"question": "who?", "choices": ["a", 3]}\n{"text": "a"}'
+        told = invoke("run", bundle, "--input", "-", stdin=stdin, code=2).stderr
+        assert told.count("choices: expected a list of texts") == 2
+        told = invoke("run", bundle, "--text", "hello", code=2).stderr
+        assert "--text 1: got text, and multiple-choice takes question and choices" in told
+        told = invoke("run", bundle, "--input", "-", stdin='{"question": "who?", "choices": ["a"]}', code=2).stderr
+        assert "got 1 choice, expected 2 or more" in told
+
     def test_a_text_is_no_question(self, question_answering: Path, invoke: Invoke) -> None:
         told = invoke("run", question_answering, "--text", "hello", code=2).stderr
         assert "--text 1: got text, and question-answering takes question and context" in told

@@ -18,6 +18,7 @@ from edgeadapt.cli.commands import commands
 from tests import tiny
 from tests.cli.conftest import Invoke
 from tests.tasks.decoders import base
+from tests.test_layers import COMMAND, DEVICE_LACKS, without
 
 TEXT = "Hello, our phone"
 SHORT = ("--max-new-tokens", "12")
@@ -154,3 +155,10 @@ def test_verify_replays_the_proof(decoder: Path, invoke: Invoke) -> None:
     document = json.loads(invoke("verify", decoder, "--json").stdout)
     assert document["passed"] and [each["name"] for each in document["adapters"]] == ["none", "tales"]
     assert document["adapters"][1]["effect"] > 0.01
+
+
+def test_a_device_answers_with_no_framework(decoder: Path) -> None:
+    lacks = [name for name in DEVICE_LACKS if name not in ("click", "rich", "edgeadapt.cli", "edgeadapt.exporter")]
+    done = without((*lacks, "onnx_ir"), COMMAND, "run", decoder, "--text", TEXT, "--chat", "--adapter", "tales", *SHORT)
+    assert (done.returncode, "Error" in done.stderr) == (0, False)
+    assert done.stdout == pieces(decoder, [{"role": "user", "content": TEXT}], adapter="tales") + "\n"

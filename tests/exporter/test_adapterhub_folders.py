@@ -116,7 +116,18 @@ def test_a_stored_pair_of_weights_does_what_its_formula_says(bundle: Path, tmp_p
 REFUSED: dict[str, tuple[dict[str, Any], type[EdgeAdaptError], str]] = {
     "an unknown option": ({"sideways": True}, UnsupportedError, "sideways = true: edgeadapt does not know this option"),
     "an activation": ({"non_linearity": "prelu"}, EdgeAdaptError, "activation 'prelu' is not supported"),
-    "an architecture": ({"architecture": "reft"}, UnsupportedError, "AdapterHub's reft is not supported"),
+    "an architecture": (
+        {"architecture": "reft"},
+        UnsupportedError,
+        "AdapterHub's reft is not supported (it changes tokens by their place",
+    ),
+    "a residual": ({"residual_before_ln": "before"}, EdgeAdaptError, "residual_before_ln = 'before' is none of"),
+    "a place": ({"output_adapter": False}, CheckpointError, "output.dense: has a bottleneck, but its configuration"),
+    "half floats": (
+        {"architecture": "lora", "dtype": "bfloat16"},
+        UnsupportedError,
+        "dtype = bfloat16: adapters 1.3.0 can't run it over a base in float32",
+    ),
     "a layer left out": (
         {"leave_out": [0]},
         BindingError,
@@ -169,12 +180,43 @@ def test_another_adapters_tensors_are_refused(tmp_path: Path) -> None:
         folders.read(folder)
 
 
-def test_an_architecture_without_a_table_is_refused(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path / "own")
-    config = json.loads((folder / "adapter_config.json").read_text())
-    (folder / "adapter_config.json").write_text(json.dumps({**config, "model_type": "t5"}))
+@pytest.mark.parametrize(
+    ("model_type", "told"),
+    [("t5", "Supported: albert"), ("deberta", "a bias .* drawn at random"), ("xmod", "own language adapters")],
+)
+def test_an_architecture_without_a_table_is_refused(model_type: str, told: str, tmp_path: Path) -> None:
+    folder = of_model(folder_of(tmp_path / "own"), model_type)
 
-    with pytest.raises(UnsupportedError, match="adapters of t5 are not supported"):
+    with pytest.raises(UnsupportedError, match=f"adapters of {model_type} are not supported(.|\n)*{told}"):
+        folders.read(folder)
+
+
+def of_model(folder: Path, model_type: str) -> Path:
+    """Makes a folder that of another architecture's adapter."""
+    config = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps({**config, "model_type": model_type}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"residual_before_ln": "post_add"}, "'post_add' has no meaning in gpt2, whose sums no norm follows"),
+        ({"architecture": "lora", "use_dora": True}, "measures the weights of gpt2 along the other axis"),
+    ],
+)
+def test_what_an_architecture_cant_do_is_refused(options: dict[str, Any], told: str, tmp_path: Path) -> None:
+    folder = of_model(folder_of(tmp_path / "own", **options), "gpt2")
+
+    with pytest.raises(UnsupportedError, match=told):
+        folders.read(folder)
+
+
+def test_an_interface_of_ones_own_is_refused(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "own")
+    (folder / "adapter_interface.json").write_text("{}")
+
+    with pytest.raises(UnsupportedError, match="put into the model by an interface of your own"):
         folders.read(folder)
 
 

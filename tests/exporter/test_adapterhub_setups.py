@@ -12,7 +12,7 @@ import pytest
 
 import edgeadapt
 from edgeadapt.errors import BindingError, CheckpointError, EdgeAdaptError, PickleError, UnsupportedError
-from edgeadapt.exporter import compositions, folders
+from edgeadapt.exporter import adapterhub, compositions, folders
 from edgeadapt.exporter.adding import add
 from tests.exporter.test_adapterhub_folders import PFEIFFER, WIDTH, save
 from tests.tiny import HIDDEN, LAYERS
@@ -194,8 +194,11 @@ def test_methods_that_cant_be_put_together_are_named(tmp_path: Path) -> None:
     folder = setup_of(tmp_path / "own", FUSE)
     path = folder / "b" / "adapter_config.json"
     config = json.loads(path.read_text())
-    config["config"] = {"architecture": "lora", "r": 2, "alpha": 4}
+    config["config"] = {"architecture": "lora", "r": 2, "alpha": 4, "attn_matrices": ["q"]}
     path.write_text(json.dumps(config))
+    query = "bert.encoder.layer.0.attention.self.query.loras.b"
+    tensors = {f"{query}.lora_A": np.ones((2, HIDDEN)), f"{query}.lora_B": np.ones((HIDDEN, 2))}
+    save(folder / "b" / adapterhub.WEIGHTS, tensors)
 
     with pytest.raises(UnsupportedError, match=r"b: lora in Fuse\[a, b\]; only bottlenecks can be put together"):
         folders.read(folder)

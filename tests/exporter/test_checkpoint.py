@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -237,13 +238,20 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"alora_invocation_tokens": [1, 2]}, "alora_invocation_tokens = [1, 2]: an activated LoRA"),
     ({"arrow_config": {"top_k": 3}}, 'arrow_config = {"top_k": 3}: Arrow routes'),
     ({"megatron_config": {"a": 1}}, 'megatron_config = {"a": 1}: Megatron'),
-    ({"loftq_config": {"loftq_bits": 4}}, 'loftq_config = {"loftq_bits": 4}: LoftQ rewrites'),
-    ({"corda_config": {"a": 1}}, 'corda_config = {"a": 1}: CorDA rewrites'),
+    ({"kasa_config": {"beta": 1}}, 'kasa_config = {"beta": 1}: KaSA takes the smallest singular values off'),
+    ({"velora_config": {"scale": 1}}, 'velora_config = {"scale": 1}: VeLoRA keeps projections'),
+    ({"monteclora_config": {"a": 1}}, 'monteclora_config = {"a": 1}: MonteCLoRA keeps a sampler'),
+    ({"use_bdlora": {"nblocks": 2}}, 'use_bdlora = {"nblocks": 2}: BD-LoRA has matrices of blocks'),
     ({"use_next_years_trick": True}, "use_next_years_trick = true: edgeadapt does not know this option"),
     *(
         ({"init_lora_weights": init}, f"init_lora_weights = '{init}': this initialisation rewrites the base's weights")
-        for init in ("pissa", "pissa_niter_16", "olora", "loftq", "corda", "next_years")
+        for init in ("pissa", "pissa_niter_16", "olora", "corda", "lora_ga")
     ),
+    ({"init_lora_weights": "loftq"}, "init_lora_weights = 'loftq': LoftQ rewrites the base's weights, and PEFT can't"),
+    ({"init_lora_weights": "next_years"}, "init_lora_weights = 'next_years': edgeadapt does not know what this does"),
+    ({"rank_pattern": {"*query": 4}}, "rank_pattern: '*query' is no regular expression: nothing to repeat"),
+    ({"target_modules": "(query"}, "target_modules: '(query' is no regular expression: missing )"),
+    ({"alpha_pattern": ["query"]}, 'alpha_pattern = ["query"]: expected an object'),
     ({"lora_alpha": None}, "lora_alpha = null: expected a number"),
     ({"r": "8"}, 'r = "8": expected a number'),
 ]
@@ -275,7 +283,8 @@ def test_all_refused_options_are_named_at_once(spam: Path) -> None:
     [
         {"use_next_years_trick": False, "next_years_config": None, "next_years_list": []},
         {"use_dora": False, "layer_replication": None},
-        *({"init_lora_weights": init} for init in (True, False, "gaussian", "eva", "orthogonal")),
+        {"loftq_config": {"loftq_bits": 4}, "corda_config": {"a": 1}, "lora_ga_config": {"scale": "stable"}},
+        *({"init_lora_weights": init} for init in (True, False, "gaussian", "eva", "orthogonal", "mica")),
     ],
     ids=str,
 )
@@ -291,6 +300,13 @@ def test_every_option_of_peft_is_understood_or_off_by_default(spam: Path) -> Non
     checkpoint = checkpoints.read(altered(spam, spam.with_name("other"), **json.loads(json.dumps(config, default=str))))
 
     assert checkpoints.reader(checkpoint)[0] == "lora"
+
+
+def test_a_folder_that_holds_adapters_below_it_names_them(spam: Path, tmp_path: Path) -> None:
+    """PEFT saves every adapter but the one called `default` in a folder of its own."""
+    shutil.copytree(spam, tmp_path / "several" / "formal")
+
+    assert "There are adapters in formal below it" in refused(tmp_path / "several", CheckpointError)
 
 
 def test_labels_come_in_the_order_of_their_numbers(spam: Path) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import peft
 import pytest
+import torch
+import transformers
 
 import edgeadapt
 from edgeadapt.adapter import Array
@@ -20,6 +22,7 @@ from edgeadapt.exporter.adding import add
 from edgeadapt.exporter.merging import merge
 from edgeadapt.exporter.pipeline import export
 from edgeadapt.methods import adapterhub_prefix
+from edgeadapt.methods import prefix as prefixes
 from edgeadapt.runtime.verify import read_parity
 from tests import hub, tiny
 
@@ -36,7 +39,13 @@ CASES = [
     ("roberta", "token-classification"),
     ("gpt2", "token-classification"),
     ("gpt2", "feature-extraction"),
+    ("llama", "text-classification"),
+    ("llama", "token-classification"),
 ]
+LORA: dict[str, dict[str, Any]] = {
+    "gpt2": {"targets": "c_attn", "fan_in_fan_out": True},
+    "llama": {"targets": "k_proj"},
+}
 
 
 def base_of(folder: Path, family: str = "bert", task: str = "feature-extraction") -> Path:
@@ -80,7 +89,7 @@ def case_of(bundle: Path) -> dict[str, Array]:
 @pytest.mark.parametrize(("family", "task"), CASES)
 def test_a_prefix_says_what_peft_says(family: str, task: str, tmp_path: Path) -> None:
     base = base_of(tmp_path / "base", family, task)
-    lora = {"targets": "c_attn", "fan_in_fan_out": True} if family == "gpt2" else {"targets": "query"}
+    lora = LORA.get(family, {"targets": "query"})
     made = {
         "short": prefix(base, tmp_path / "short", task, 3, seed=1),
         "projected": prefix(base, tmp_path / "projected", task, 7, seed=2, prefix_projection=True),
@@ -161,13 +170,38 @@ def test_a_sequence_that_leaves_a_prefix_no_positions_is_an_error(bundle: Path) 
         session.run(inputs, adapter="short")
 
 
-@pytest.mark.parametrize("family", ["distilbert", "llama", "vit"])
+@pytest.mark.parametrize("family", prefixes.WITHOUT)
+def test_peft_itself_has_no_prefix_for_a_classifier_on_such_a_base(family: str, tmp_path: Path) -> None:
+    base = tiny.base(tmp_path / "base", family)
+    vision = family == "vit"
+    kind = "AutoModelForImageClassification" if vision else "AutoModelForSequenceClassification"
+    with tiny.quiet():
+        model = getattr(transformers, kind).from_pretrained(base)
+    inputs = {"pixel_values": torch.zeros(1, 3, tiny.IMAGE, tiny.IMAGE)} if vision else {"input_ids": torch.ones(1, 4)}
+    sizes: dict[str, Any] = {"token_dim": tiny.HIDDEN, "num_layers": tiny.LAYERS, "num_attention_heads": tiny.HEADS}
+
+    with pytest.raises((ValueError, AttributeError), match=r"past key values|vocab_size"):
+        peft.get_peft_model(model, peft.PrefixTuningConfig(task_type="SEQ_CLS", num_virtual_tokens=2, **sizes))(
+            **{name: each if vision else each.long() for name, each in inputs.items()}
+        )
+
+
+@pytest.mark.parametrize("family", ["distilbert", "modernbert", "vit"])
 def test_a_base_to_which_peft_hands_no_prefix_refuses_it_by_name(
     family: str, adapters: dict[str, Path], tmp_path: Path
 ) -> None:
     base = tiny.base(tmp_path / "base", family)
     with pytest.raises(BindingError, match=rf"a prefix: {family} takes none from PEFT(.|\n)*train a LoRA"):
         export(base, {"short": adapters["short"]}, tmp_path / "bundle", task="feature-extraction")
+
+
+def test_rotations_by_more_than_angles_are_refused(tmp_path: Path) -> None:
+    """YaRN also multiplies the rotated queries and keys by a factor, which a prefix's keys don't have."""
+    scaling = {"rope_type": "yarn", "factor": 2.0, "rope_theta": 10000.0, "original_max_position_embeddings": 64}
+    base = tiny.base(tmp_path / "base", "llama", rope_scaling=scaling)
+    made = prefix(base, tmp_path / "made", "feature-extraction")
+    with pytest.raises(BindingError, match="llama rotates its positions by more than constant angles"):
+        export(base, {"made": made}, tmp_path / "bundle", task="feature-extraction")
 
 
 def test_a_graph_without_one_operator_for_attention_refuses_a_prefix(
@@ -203,6 +237,11 @@ HUB: dict[str, dict[str, Any]] = {
     "flat": {"flat": True, "prefix_length": 6},
     "mlp": {"prefix_length": 4, "bottleneck_size": 16},
     "relu": {"prefix_length": 4, "bottleneck_size": 8, "non_linearity": "relu"},
+    "gelu": {"prefix_length": 4, "bottleneck_size": 8, "non_linearity": "gelu"},
+    "gelu_fast": {"prefix_length": 4, "bottleneck_size": 8, "non_linearity": "gelu_fast"},
+    "leakyrelu": {"prefix_length": 4, "bottleneck_size": 8, "non_linearity": "LeakyReLU"},
+    "sigmoid": {"prefix_length": 4, "bottleneck_size": 8, "non_linearity": "sigmoid"},
+    "silu": {"prefix_length": 4, "bottleneck_size": 8, "non_linearity": "silu"},
     "left_out": {"flat": True, "prefix_length": 7, "leave_out": [0]},
     "gated": {"flat": True, "prefix_length": 5, "use_gating": True},
     "gates": {"prefix_length": 5, "bottleneck_size": 8, "use_gating": True, "shared_gating": False},
@@ -218,7 +257,9 @@ def hub_config(kind: str = "PrefixTuningConfig", **options: Any) -> Any:
 def test_a_prefix_says_what_adapters_says(family: str, tmp_path: Path) -> None:
     task = "image-classification" if family == "vit" else "feature-extraction"
     base = tiny.base(tmp_path / "base", family, task)
-    chosen = ["flat", "mlp"] if family == "albert" else list(HUB)  # its layers share all weights
+    chosen = ["flat", "mlp", "relu", "left_out", "gated", "gates"]
+    if family == "albert":
+        chosen = ["flat", "mlp"]  # its layers share all weights
     made = {name: hub.adapter(base, tmp_path / name, hub_config(**HUB[name]), seed) for seed, name in enumerate(chosen)}
     if family == "bert":
         parts = hub_config(**HUB["gated"]), hub_config("LoRAConfig", r=2), hub_config("SeqBnConfig", use_gating=True)
@@ -276,6 +317,6 @@ def test_a_pool_of_another_shape_is_refused() -> None:
         adapterhub_prefix.layers(config, {"control_trans": np.zeros(7)}, 2, 4, 8)
     with pytest.raises(BindingError, match=r"got .*control_trans.*, expected .*wte.weight"):
         adapterhub_prefix.layers({"prefix_length": 3}, {"control_trans": np.zeros(7)}, 2, 4, 8)
-    with pytest.raises(UnsupportedError, match="non_linearity = 'gelu'"):
+    with pytest.raises(UnsupportedError, match="non_linearity = 'mish'"):
         tensors = {name: np.zeros((3, 3)) for name in ("wte.weight", *adapterhub_prefix.MLP)}
-        adapterhub_prefix.layers({"prefix_length": 3, "non_linearity": "gelu"}, tensors, 2, 4, 8)
+        adapterhub_prefix.layers({"prefix_length": 3, "non_linearity": "mish"}, tensors, 2, 4, 8)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from edgeadapt import tasks
-from edgeadapt.exporter import assemble, cases, preprocess, trace
+from edgeadapt.exporter import assemble, cases, forward, preprocess, trace
 from edgeadapt.exporter import base as bases
 from edgeadapt.exporter.trace import Trace
 from tests import tiny
@@ -25,7 +25,7 @@ def traced(folder: Path, family: str, opset: int | None = None) -> tuple[Trace, 
     with bases.quiet():
         base = bases.load(str(folder), TASK)
         case = cases.case(base, preprocess.load_preprocessing(folder))
-        return trace.trace(base, cases.example(case), case.axes, tasks.get(TASK).OUTPUTS, opset), base, case
+        return trace.trace(base, case.example, case.axes, tasks.get(TASK).OUTPUTS, opset), base, case
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_its_x_is_what_enters_the_module_and_its_y_what_the_heads_say(tmp_path: 
             lambda _, args, out, name=name: seen.update({name: (args[0].numpy(), out[0].numpy())})
         )
     with torch.no_grad():
-        trace.run(base, case.inputs, list(tasks.get(TASK).OUTPUTS))
+        forward.run(base, case.inputs, list(tasks.get(TASK).OUTPUTS))
 
     model = ir.load(tmp_path / assemble.BASE)
     values = ir.convenience.create_value_mapping(model.graph)

@@ -9,7 +9,7 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
-from edgeadapt.exporter import assemble, cases, preprocess, trace
+from edgeadapt.exporter import assemble, cases, forward, preprocess, trace
 from edgeadapt.exporter import base as bases
 from edgeadapt.graph import sites
 from tests import tiny
@@ -33,7 +33,7 @@ def test_x_and_y_of_every_call_are_what_pytorch_has_there(family: str, task: str
     with bases.quiet():
         base = bases.load(str(tmp_path / "base"), task)
         case = cases.case(base, preprocess.load_preprocessing(tmp_path / "base"))
-        traced = trace.trace(base, cases.example(case), case.axes, tasks.get(task).OUTPUTS, None)
+        traced = trace.trace(base, case.example, case.axes, tasks.get(task).OUTPUTS, None)
     assemble.write_base(tmp_path, traced.model, traced.wirings)
     wirings = sites.read(tmp_path)
     attached = {name: wiring for name, wiring in wirings.sites.items() if wiring.site.kind != "attention"}
@@ -45,7 +45,7 @@ def test_x_and_y_of_every_call_are_what_pytorch_has_there(family: str, task: str
                 (args[0].detach().numpy().copy(), out.detach().numpy().copy())
             )
         )
-    trace.run(base, case.inputs, list(tasks.get(task).OUTPUTS))
+    forward.run(base, case.inputs, list(tasks.get(task).OUTPUTS))
 
     model = ir.load(tmp_path / assemble.BASE)
     values = ir.convenience.create_value_mapping(model.graph)
