@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from edgeadapt import tasks
 from edgeadapt.errors import ConfigError
 from edgeadapt.exporter import recipe
 from edgeadapt.exporter.pipeline import AdapterSource, export
@@ -119,8 +120,7 @@ adapters:
     assert problems(tmp_path, text) == [
         "line 1: a recipe has no key 'bse' (did you mean 'base'?)",
         "line 2: task: 'text-clasification' is no task (did you mean 'text-classification'?); there are "
-        "feature-extraction, fill-mask, image-classification, question-answering, text-classification, "
-        "text-generation, token-classification",
+        f"{', '.join(tasks.names())}",
         "line 3: output: expected text, got a list",
         "line 4: opset: expected a whole number, got text (new)",
         "line 6: tolerance.max_abs: expected a number, got text (small)",
