@@ -137,7 +137,14 @@ def _unrotated(value: ir.Value | None) -> tuple[ir.Value | None, Rotation | None
         return value, None
     if x is None or cos is None or sin is None or x.shape is None or x.shape.rank() != 4:
         return value, None
-    return x, Rotation(cos, sin, node.attributes.get_int("interleaved", 0))
+    return x, Rotation(_narrow(cos), _narrow(sin), node.attributes.get_int("interleaved", 0))
+
+
+def _narrow(value: ir.Value) -> ir.Value:
+    """Returns what was given to every row of the batch (`graph.rotary.widen`), or the value itself."""
+    node = value.producer()
+    inner = node.inputs[0] if node is not None and node.op_type == "Expand" else None
+    return value if inner is None else inner
 
 
 def _cached(value: ir.Value | None) -> tuple[ir.Value, ir.Value] | None:
