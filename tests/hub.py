@@ -103,8 +103,9 @@ def setup(
             for name, parameter in model.named_parameters():
                 if any(f".{each}." in name for each in (*configs, "own")):
                     _stir(name, parameter)
-                elif ".adapter_fusion_layer." in name:  # of a softmax that still weighs several
-                    parameter.copy_(torch.randn_like(parameter) * 0.05)
+                elif ".adapter_fusion_layer." in name:  # of a softmax that still weighs several, in a wide layer too
+                    wide = parameter.shape[-1] / HIDDEN
+                    parameter.copy_(torch.randn_like(parameter) * 0.05 / wide**0.75)
         said = {} if head is None else {"head_setup": "own"}
         pickled = any("prefix_tunings" in name for name in model.state_dict())
         model.save_adapter_setup(str(folder), block, use_safetensors=not pickled, **said)

@@ -1,8 +1,9 @@
 """Bottlenecks put together: one after another, their weighted mean, or an attention over them (AdapterFusion).
 
-Source: `adapters.methods.bottleneck.BottleneckLayer` (`compose_single`, `compose_stack`, `compose_average`,
-`compose_fuse`, `mean`, `bottleneck_layer_forward`) and `adapters.methods.modeling.Adapter` (`pre_forward`, `forward`,
-`post_forward`); `_fusion` has the attention's formula, `_trees` how the options of `composition-<options>` are written.
+`h' = h_n(...h_1(h))`, `h' = 1/n sum_i w_i h_i(h)`, or `h' = sum_i softmax_i((q Q) (h_i K)^T) h_i V`. Source:
+`adapters.methods.bottleneck.BottleneckLayer` (`compose_single`, `compose_stack`, `compose_average`, `compose_fuse`,
+`mean`, `bottleneck_layer_forward`) and `adapters.methods.modeling.Adapter` (`pre_forward`, `forward`, `post_forward`).
+`_fusion` has the attention's formula in full, `_trees` how the options of `composition-<options>` are written.
 
 What is handed from block to block are hidden states and a residual, from `y` and nothing on. It is done as the library
 does it, which is not always what one would think: a parallel block starts again from the sublayer's residual, and gives

@@ -1,7 +1,7 @@
 """A shift of positions: the embedding of positions is looked up further on, `x' = x + shift`.
 
 What PEFT's prefix tuning does besides its keys and values: a prefix is a cache of earlier tokens, so that a sequence
-starts at position `num_virtual_tokens` (`transformers`' `past_key_values_length`). Positions of padding, which
+starts at position `num_virtual_tokens`. Source: transformers' `past_key_values_length`. Positions of padding, which
 RoBERTa's kin leave where they are, move too; nothing that isn't padding depends on them.
 """
 

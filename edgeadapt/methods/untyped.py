@@ -1,7 +1,7 @@
 """Token types left out: every id is looked up as 0, `x' = x (1 - off)`.
 
 What PEFT's prefix tuning does besides its keys and values with the task types `QUESTION_ANS` and `FEATURE_EXTRACTION`,
-in training too (`peft.PeftModel._adjust_prompt_learning_kwargs`).
+in training too. Source: `peft.PeftModel._adjust_prompt_learning_kwargs`.
 """
 
 from __future__ import annotations

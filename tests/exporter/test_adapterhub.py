@@ -23,7 +23,9 @@ FAMILIES = (
     "bert", "bert-generation", "roberta", "distilbert", "albert", "electra", "deberta-v2", "gpt2", "llama", "mistral",
     "vit", "beit",
 )  # fmt: skip
-UNSCALED: dict[str, dict[str, Any]] = {"beit": {"layer_scale_init_value": 0.0, "initializer_range": 0.1}}
+QUIET: dict[str, dict[str, Any]] = {"llama": {"initializer_range": 0.1}, "mistral": {"initializer_range": 0.1}}
+"""What keeps the numbers of a family small that normalises before its sublayers only, and adds up what they give."""
+UNSCALED: dict[str, dict[str, Any]] = {**QUIET, "beit": {"layer_scale_init_value": 0.0, "initializer_range": 0.01}}
 """What makes a sublayer of a family end in a linear layer, and in nothing after it."""
 
 
@@ -54,13 +56,13 @@ def check(base: Path, adapters: dict[str, Path], folder: Path, task: str = "feat
 
     assert [report.name for report in result.reports][1:] == [*adapters, *(["mixed rows"] if len(adapters) > 1 else [])]
     for report in result.reports:
-        assert report.max_abs_error <= MAX_ERROR * max(1, report.effect), report  # what moves far adds up more
+        assert report.max_abs_error <= MAX_ERROR, report
         if report.name != "none":
             assert report.effect >= LEAST_EFFECT, report
             assert report.max_abs_error < 0.001 * report.effect
     for name in adapters:
         (folded,) = merge(result.path, [name], folder.with_name(f"{name}.onnx"), mode="fold")
-        assert folded.max_abs_error <= MAX_ERROR * max(1, folded.effect)
+        assert folded.max_abs_error <= MAX_ERROR
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -89,7 +91,7 @@ WEIGHTS: dict[str, tuple[str, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("family", ["bert", "gpt2", "llama", "vit", "beit"])
 def test_changes_of_weights_say_what_adapters_says(family: str, tmp_path: Path) -> None:
-    base = tiny.base(tmp_path / "base", family)
+    base = tiny.base(tmp_path / "base", family, **QUIET.get(family, {}))
     chosen = {name: config(kind, **options) for name, (kind, options) in WEIGHTS.items()}
     if family == "gpt2":  # the library can't put these on a layer of query, key and value
         for name in ("dora", "gated_dora", "of_one_task", "gated_of_one_task"):
