@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgeadapt.bundle import ParityRecord
 from edgeadapt.errors import ParityError
-from edgeadapt.parity import COLUMNS, ParityReport, Tolerance, compare, table
+from edgeadapt.parity import COLUMNS, ParityReport, Tolerance, compare, for_logits, table
 
 Floats = NDArray[np.float32]
 TOLERANCE = Tolerance()
@@ -214,3 +214,17 @@ def test_the_table_has_a_row_for_each_report() -> None:
         ("none", "1.0e-06", "-", "-", "1.000000", "-", "passed"),
     ]
     assert {len(row) for row in rows} == {len(COLUMNS)}
+
+
+def test_large_logits_are_held_to_a_share_of_the_largest() -> None:
+    expected = np.array([[30.0, -2.0]], np.float32)
+    got = expected + np.float32(2e-4)
+
+    strict = compare("none", {"logits": got}, {"logits": expected}, None, Tolerance())
+    fair = compare("none", {"logits": got}, {"logits": expected}, None, for_logits(Tolerance()))
+    small = compare("none", {"logits": got / 30}, {"logits": expected / 30}, None, for_logits(Tolerance(1e-6)))
+
+    assert not strict.passed
+    assert fair.passed
+    assert fair.tolerance.max_abs == pytest.approx(3e-4)
+    assert small.tolerance.max_abs == pytest.approx(1e-5)

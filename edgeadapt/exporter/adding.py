@@ -65,6 +65,8 @@ def add(
     said = labels, problem_types.get(problem_type)
     manifest = bundle.read_manifest(folder)
     bundle.verify_files(folder, manifest.files, hashes=False)
+    if manifest.generation is not None:
+        tolerance = parity.for_logits(tolerance)
     target = folder / bundle.ADAPTERS / name
     _check_free(folder, name)
     progress("reading the adapter")

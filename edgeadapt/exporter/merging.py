@@ -59,6 +59,8 @@ def merge(
     """
     _check(folder, adapters, output, mode)
     manifest = bundle.read_manifest(folder)
+    if manifest.generation is not None:
+        tolerance = parity.for_logits(tolerance)
     bundle.verify_files(folder, manifest.files)
     for name in adapters:
         home = folder / bundle.ADAPTERS / name
