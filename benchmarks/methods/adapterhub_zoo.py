@@ -83,6 +83,11 @@ CASES: tuple[Case, ...] = (
         "gated LoRA, rank 8, query and value",
     ),
     Case("IA3 (AdapterHub)", "adapterhub_lora", _hub("IA3"), "IA3"),
+    Case("gated IA3 (AdapterHub)", "gated_ia3", _hub("IA3", use_gating=True), "gated IA3"),
+    Case(
+        "MTL-LoRA, one task of it (AdapterHub)", "adapterhub_lora", _hub("MTLLoRA", r=4, alpha=8), RANK_8,
+        {"gpt2": "refused: the library can't put it on a layer that holds query, key and value together"},
+    ),
     Case(
         "DoRA (AdapterHub)", "adapterhub_lora", _hub("DoRA", r=4, alpha=8), "DoRA, rank 8, query and value", JOINED
     ),

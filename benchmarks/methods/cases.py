@@ -13,9 +13,11 @@ ROOMY: Mapping[str, dict[str, Any]] = {
     "roberta": {"max_position_embeddings": POSITIONS},
     "electra": {"max_position_embeddings": POSITIONS, "embedding_size": 32},
     "gpt2": {"n_positions": POSITIONS},
-    "llama": {"max_position_embeddings": POSITIONS},
+    "llama": {"max_position_embeddings": POSITIONS, "initializer_range": 0.1},
 }
-"""Options of tiny bases: room for the longest sample, a prompt and a prefix; embeddings as wide as the layers."""
+"""Options of tiny bases: room for the longest sample, a prompt and a prefix; embeddings as wide as the layers; weights
+that keep small what a Llama adds up without a norm, so that float32 has digits left for it.
+"""
 
 ATTENTION = {"gpt2": ["c_attn"], "llama": ["q_proj", "v_proj"], "vit": ["q_proj", "v_proj"]}
 OUTWARD = {"gpt2": ["mlp.c_proj"], "llama": ["down_proj"], "vit": ["fc2"]}

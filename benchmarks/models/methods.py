@@ -63,6 +63,7 @@ CASES = (
     Case("LoRA, rank 8, all linear layers", {"lora": rf"{LAYER}\..*(query|key|value|dense)"}, 8),
     Case("DoRA, rank 8, query and value", {"dora": QUERY_VALUE}, 8),
     Case("IA3", {"ia3": rf"{SELF}\.(key|value)", "ia3_ff": ENDS}, 1),
+    Case("gated IA3", {"gated_ia3": rf"{SELF}\.(key|value)"}, 1),
     Case("trained biases, all layers", {"bias": rf"{LAYER}\..*(query|key|value|dense|LayerNorm)"}, 1),
     Case("OFT, blocks of 32, query and value", {"oft-32": QUERY_VALUE}, 1),
     Case("BOFT, blocks of 32, query and value", {"oft-32": QUERY_VALUE, "dora": QUERY_VALUE}, 1),
