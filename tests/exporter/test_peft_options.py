@@ -134,3 +134,11 @@ def test_an_option_that_this_peft_leaves_out_is_refused(base: Path, tmp_path: Pa
     with pytest.raises(UnsupportedError) as caught:
         export(base, {"one": newer}, tmp_path / "bundle", task="feature-extraction")
     assert str(caught.value).splitlines()[1:] == ["  next_years_trick = true", "Install the PEFT that saved it."]
+
+
+def test_an_adapter_on_a_convolution_is_refused_as_such(tmp_path: Path) -> None:
+    base = tiny.base(tmp_path / "base", "vit")
+    adapter = tiny.lora_adapter(base, tmp_path / "one", "feature-extraction", targets=["projection"])
+
+    with pytest.raises(BindingError, match=r"patch_embeddings\.projection: is no linear layer, embedding or norm"):
+        export(base, {"one": adapter}, tmp_path / "bundle", task="feature-extraction")
