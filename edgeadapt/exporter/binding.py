@@ -259,8 +259,8 @@ class _Resolver:
         own = tuple(f"{candidate}." for candidate in self.wirings.candidates(name))
         if any(parameter.startswith(own) for parameter in self.wirings.parameters):
             self.problems.append(
-                f"{name}: is no linear layer, embedding or norm of its own in the graph (a convolution, for one); leave "
-                "it out of the adapter's targets"
+                f"{name}: is no linear layer, embedding or norm of its own in the graph (a convolution, say); leave it "
+                "out of the adapter's targets"
             )
             return
         close = difflib.get_close_matches(name, known, n=2)
