@@ -235,6 +235,13 @@ class _Resolver:
 
     def site(self, module: str) -> str | None:
         found = [name for name in self.wirings.candidates(module) if name in self.wirings.sites]
+        own = tuple(f"{candidate}." for candidate in self.wirings.candidates(module))
+        if not found and any(parameter.startswith(own) for parameter in self.wirings.parameters):
+            self.problems.append(
+                f"{module}: is no linear layer, embedding or norm of its own in the graph (a convolution, say); leave it "
+                "out of the adapter's targets"
+            )
+            return None
         if not found:
             self.unknown(module, list(self.wirings.sites))
             return None
@@ -256,13 +263,6 @@ class _Resolver:
         return False
 
     def unknown(self, name: str, known: list[str]) -> None:
-        own = tuple(f"{candidate}." for candidate in self.wirings.candidates(name))
-        if any(parameter.startswith(own) for parameter in self.wirings.parameters):
-            self.problems.append(
-                f"{name}: is no linear layer, embedding or norm of its own in the graph (a convolution, say); leave it "
-                "out of the adapter's targets"
-            )
-            return
         close = difflib.get_close_matches(name, known, n=2)
         hint = f" (nearest: {', '.join(close)})" if close else ""
         self.problems.append(f"{name}: the base has no such module{hint}")

@@ -46,7 +46,6 @@ RECIPES = [
     Recipe("bloom"),
     Recipe("llama", GROUPED),
     Recipe("llama", {**GROUPED, "tie_word_embeddings": True}, r".*(q|up)_proj"),
-    Recipe("llama", GROUPED, r".*(v_proj|lm_head)"),
     Recipe("mistral", WINDOW),
     Recipe("qwen2", GROUPED),
     Recipe("qwen3", WIDE_HEADS),
