@@ -238,8 +238,8 @@ class _Resolver:
         own = tuple(f"{candidate}." for candidate in self.wirings.candidates(module))
         if not found and any(parameter.startswith(own) for parameter in self.wirings.parameters):
             self.problems.append(
-                f"{module}: is no linear layer, embedding or norm of its own in the graph (a convolution, say); leave it "
-                "out of the adapter's targets"
+                f"{module}: is no linear layer, embedding or norm of its own in the graph (a convolution, say); leave "
+                "it out of the adapter's targets"
             )
             return None
         if not found:
