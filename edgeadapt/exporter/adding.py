@@ -18,7 +18,7 @@ from edgeadapt.bundle import PAST, AdapterRecord, Manifest, TensorRecord
 from edgeadapt.errors import AdapterError, ParityError, listed, nearest
 from edgeadapt.exporter import assemble, bare, binding, folders, problem_types, trained_tasks
 from edgeadapt.exporter.progress import Progress, silent
-from edgeadapt.graph import sites, subgraph
+from edgeadapt.graph import packed, sites, subgraph
 from edgeadapt.graph.fold import base_weights, fold
 from edgeadapt.graph.sites import Wirings
 from edgeadapt.graph.switch import HEAD, bodies, bodies_in, in_order, points
@@ -81,6 +81,7 @@ def add(
         base = ir.load(folder / assemble.BASE)
         adapter = binding.bind(checkpoint, wirings, base_weights(base), said)
         trained_tasks.check(checkpoint, adapter, wirings, manifest.task)
+        adapter = packed.packed(adapter, wirings)
     progress("comparing its outputs")
     new = _with_slots(folder, manifest, wirings, adapter)
     with bundle.new_folder(target) as home:

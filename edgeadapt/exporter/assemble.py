@@ -72,7 +72,7 @@ def slots(wirings: Wirings, pairs: Iterable[tuple[str, str]]) -> tuple[Slot, ...
     opened = [(name, HEAD) for name, wiring in wirings.sites.items() if wiring.open]
     records = []
     for name, method in dict.fromkeys((*opened, *pairs)):
-        wiring = wirings.sites[name]
+        wiring = wirings.at(name)
         module = methods.get(method)
         neutral = module.neutral(wiring.site)
         for param, shape in module.shapes(wiring.site).items():
@@ -104,7 +104,7 @@ def stored_neutrals(folder: Path, wirings: Wirings, records: Iterable[Slot]) -> 
     base = base_weights(ir.load(folder / BASE))
     arrays = {}
     for name in names:
-        wiring = wirings.sites[name]
+        wiring = wirings.at(name)
         weight, bias = base(wiring)
         width = wiring.site.out_features
         arrays[f"{name}.weight"] = weight.reshape(1, 1, -1) if wiring.site.kind in NORMS else weight[None]
@@ -159,7 +159,7 @@ def write_adapter(folder: Path, name: str, adapter: Adapter, wirings: Wirings, f
 
 def _rank(attachment: Attachment, wirings: Wirings) -> dict[str, int]:
     """Returns the length of an attachment's free dimension, or nothing where its method has none."""
-    shapes = methods.get(attachment.method).shapes(wirings.sites[attachment.site].site)
+    shapes = methods.get(attachment.method).shapes(wirings.at(attachment.site).site)
     lengths = [
         attachment.params[param].shape[shape.index("rank")] for param, shape in shapes.items() if "rank" in shape
     ]

@@ -112,7 +112,7 @@ def refit(source: Path, adapter: Adapter, wirings: Wirings, said: HeadWords = (N
     resolved = _Resolver(wirings, problems)
     known = {}
     for (site, method), params in parts.items():
-        if site not in wirings.sites or not wirings.sites[site].calls:
+        if site not in {**wirings.sites, **wirings.packs} or not wirings.at(site).calls:
             resolved.unknown(site, [name for name, wiring in wirings.sites.items() if wiring.calls])
         else:
             known[site, method] = params

@@ -103,7 +103,7 @@ def _as_trained(site: str, wirings: Wirings, modules: Mapping[str, str]) -> str 
 def check_shapes(wirings: Wirings, parts: Mapping[tuple[str, str], Params], problems: list[str]) -> None:
     """Refuses params that are missing or spare, or whose shapes aren't those of their sites."""
     for (name, method), params in parts.items():
-        expected = methods.get(method).shapes(wirings.sites[name].site)
+        expected = methods.get(method).shapes(wirings.at(name).site)
         if set(expected) != set(params):
             problems.append(f"{name}: got {', '.join(params)}, expected {', '.join(expected) or f'no {method} here'}")
             continue

@@ -17,6 +17,7 @@ from edgeadapt.exporter import assemble, binding, folders, preprocess, problem_t
 from edgeadapt.exporter import checkpoint as checkpoints
 from edgeadapt.exporter.checkpoint import Checkpoint
 from edgeadapt.exporter.progress import Progress, silent
+from edgeadapt.graph import packed
 from edgeadapt.graph.fold import base_weights
 from edgeadapt.graph.switch import HEAD, bodies, points
 from edgeadapt.parity import ParityReport, Tolerance
@@ -202,7 +203,7 @@ def _export(
         for each, given in own.items():
             lives[each] = live.Live(bound[each], modules.outputs(given, opened, case.inputs, list(outputs)), ())
         progress("writing the bundle")
-        adapters = {each: found.adapter for each, found in lives.items()}
+        adapters = {each: packed.packed(found.adapter, traced.wirings) for each, found in lives.items()}
         pairs = points(adapters.values())
         functions, positions = bodies(adapters.values()), decoding.positions(opened)
         assemble.write_switch(folder, traced.wirings, pairs, functions=functions, positions=positions)

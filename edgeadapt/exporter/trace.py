@@ -22,7 +22,7 @@ from edgeadapt.exporter import base as bases
 from edgeadapt.exporter import dimensions
 from edgeadapt.exporter.base import Base
 from edgeadapt.exporter.forward import Forward, choices, tensors
-from edgeadapt.graph import attention, kept, prompt, rotary
+from edgeadapt.graph import attention, kept, packed, prompt, rotary
 from edgeadapt.graph.locate import SCOPES, locate, moved
 from edgeadapt.graph.sites import Wiring, Wirings
 from edgeadapt.graph.switch import open_heads
@@ -89,7 +89,7 @@ def trace(
             dimensions.resolve(model)
         wirings = _wirings(base, model, inputs, outputs)
         if cached:
-            wirings = kept.keep(model, wirings)
+            wirings = packed.pack(model, kept.keep(model, wirings))
         _tidy(model, outputs)
         open_heads(model, wirings)
         notes = tuple(f"written at opset {candidate}, because {problem}" for problem in problems)

@@ -54,7 +54,7 @@ def fold(model: ir.Model, wirings: Wirings, adapters: Iterable[tuple[str, Adapte
     for _, adapter in adapters:
         by_key = {(each.site, each.method): each for each in adapter.attachments}
         for key in in_order(by_key):
-            _fold_at(model, values, wirings.sites[key[0]], by_key[key])
+            _fold_at(model, values, wirings.at(key[0]), by_key[key])
     RemoveUnusedNodesPass()(model)
 
 
@@ -74,24 +74,26 @@ def _fold_at(model: ir.Model, values: Values, wiring: Wiring, attachment: Attach
     for call in wiring.calls:
         product = _product(values, wiring, call)
         old_weight, old_bias = _weight(product, call), _bias(product, call)
-        own = None if old_bias is None else _array(old_bias[2])
+        own = None if old_bias is None else _cut(_array(old_bias[2]), call)
         weight, bias = method.fold(wiring.site, old_weight, own, attachment.params)
         if weight is not old_weight:
+            weight = _among(weight, _whole_weight(product), call)
             stored = weight.T if _reads_transposed(product) else weight
             product.replace_input_with(
                 _position(product), _initializer(model, made, wiring, "weight", stored, _reads_transposed(product))
             )
         if bias is not None and bias is not own:
-            value = _initializer(model, made, wiring, "bias", bias, False)
+            others = np.zeros(_whole_weight(product).shape[-1:], bias.dtype) if old_bias is None else _array(old_bias[2])
+            value = _initializer(model, made, wiring, "bias", _among(bias, others, call), False)
             if old_bias is not None:
                 old_bias[0].replace_input_with(old_bias[1], value)
             else:
                 _add_bias(model, wiring, call, product, value)
         elif old_bias is not None and bias is None:
             node, position, _ = old_bias
-            zeros = np.zeros_like(_array(old_bias[2]))
+            zeros = _among(np.zeros_like(own), _array(old_bias[2]), call)
             node.replace_input_with(position, _initializer(model, made, wiring, "bias", zeros, False))
-        if weight.shape != old_weight.shape:
+        if call.columns is None and weight.shape != old_weight.shape:
             _forget_shapes(product.outputs[0], values[call.y], weight.shape[-1])
 
 
@@ -103,7 +105,7 @@ def base_weights(model: ir.Model) -> Callable[[Wiring], tuple[Array, Array | Non
         call = wiring.calls[0]
         product = _product(values, wiring, call)
         bias = _bias(product, call)
-        return _weight(product, call), None if bias is None else _array(bias[2])
+        return _weight(product, call), None if bias is None else _cut(_array(bias[2]), call)
 
     return of
 
@@ -142,6 +144,25 @@ def _reads_transposed(product: ir.Node) -> bool:
 
 
 def _weight(product: ir.Node, call: Call) -> Array:
+    """Returns a module's part of the weight that `product` reads, as `(in, out)`."""
+    return _cut(_whole_weight(product), call)
+
+
+def _cut(array: Array, call: Call) -> Array:
+    """Returns a module's columns of an array that it shares with others."""
+    return array if call.columns is None else array[..., slice(*call.columns)]
+
+
+def _among(array: Array, others: Array, call: Call) -> Array:
+    """Returns a module's columns in their place among others, the inverse of `_cut`."""
+    if call.columns is None:
+        return array
+    whole = others.copy()
+    whole[..., slice(*call.columns)] = array
+    return whole
+
+
+def _whole_weight(product: ir.Node) -> Array:
     """Returns the weight that `product` reads, as `(in, out)`."""
     value = product.inputs[_position(product)]
     producer = value.producer() if value is not None else None

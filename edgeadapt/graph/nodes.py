@@ -11,6 +11,9 @@ from edgeadapt.adapter import Array
 
 Values: TypeAlias = Mapping[str, ir.Value]
 
+REPLACED_BY = "edgeadapt.replaced_by"
+"""The note, at a value of the base, of what stands for it now."""
+
 
 def values_of(model: ir.Model) -> Values:
     """Returns all values of a graph by name; made once, as it takes longer than most of what is looked up in it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -37,6 +37,7 @@ class Call:
         total: The sum of `y` and a residual, where that is all that becomes of `y`.
         norm: The normalised sum, where the base normalises it in the same layer, and has no other use for it.
         epsilon: The constant inside that norm's square root.
+        columns: Which columns of the product are the module's, where it shares it with others (`graph.packed`).
     """
 
     x: str
@@ -48,6 +49,7 @@ class Call:
     total: str | None = None
     norm: str | None = None
     epsilon: float = 0.0
+    columns: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +61,14 @@ class Wiring:
         open: The base has no weights here: its checkpoint lacks them, so adapters must bring them.
         layout: Axes of the module's weight in PyTorch: `nn.Linear` has `(out, in)`, GPT-2's `Conv1D` `(in, out)`.
         calls: Its calls, in the order of the graph; none where the outputs don't depend on it.
+        members: The modules that are one product here, in the order of its columns; none for a module by itself.
     """
 
     site: Site
     open: bool
     layout: Layout
     calls: tuple[Call, ...]
+    members: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,8 @@ class Wirings:
         parameters: Every parameter of the base by its full name (tied ones under all their names), and the site and
             role (`weight`, `bias`) it has, or None where no site owns it.
         renames: Pairs of regular expression and replacement that turn an older checkpoint's names into today's.
+        packs: Modules that are one product in the graph, by the name of the site that they are together
+            (`graph.packed`). No checkpoint knows these.
     """
 
     model_type: str
@@ -85,6 +91,15 @@ class Wirings:
     sites: Mapping[str, Wiring]
     parameters: Mapping[str, tuple[str, str] | None]
     renames: tuple[tuple[str, str], ...] = ()
+    packs: Mapping[str, Wiring] = field(default_factory=dict)
+
+    def at(self, name: str) -> Wiring:
+        """Returns the wiring of a site, a pack too.
+
+        Raises:
+            KeyError: There is none.
+        """
+        return self.packs[name] if name in self.packs else self.sites[name]
 
     def candidates(self, name: str) -> list[str]:
         """Returns the names under which the base may know `name`: as it is, with and without the prefix, renamed."""
@@ -106,6 +121,7 @@ class Wirings:
             "prefix": self.prefix,
             "renames": self.renames,
             "sites": {name: asdict(wiring) for name, wiring in self.sites.items()},
+            "packs": {name: asdict(wiring) for name, wiring in self.packs.items()},
             "parameters": self.parameters,
         }
         (folder / FILE).write_text(json.dumps(record, separators=(",", ":")) + "\n", encoding="utf-8")
@@ -120,18 +136,11 @@ def read(folder: Path) -> Wirings:
     path = folder / FILE
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        sites = {
-            name: Wiring(
-                Site(**{**wiring["site"], "rotation": tuple(wiring["site"].get("rotation", ()))}),
-                wiring["open"],
-                wiring["layout"],
-                tuple(Call(**call) for call in wiring["calls"]),
-            )
-            for name, wiring in record["sites"].items()
-        }
+        sites = {name: _wiring(wiring) for name, wiring in record["sites"].items()}
+        packs = {name: _wiring(wiring) for name, wiring in record.get("packs", {}).items()}
         parameters = {name: None if own is None else (own[0], own[1]) for name, own in record["parameters"].items()}
         renames = tuple((old, new) for old, new in record["renames"])
-        return Wirings(record["model_type"], record["prefix"], sites, parameters, renames)
+        return Wirings(record["model_type"], record["prefix"], sites, parameters, renames, packs)
     except FileNotFoundError as error:
         raise GraphError(
             f"{path} is missing: the bundle was packaged for a device.\nUse the bundle that export wrote."
@@ -140,3 +149,16 @@ def read(folder: Path) -> Wirings:
         raise GraphError(
             f"{path} is not a wiring this version can read: {error!r}.\nExport the bundle again."
         ) from error
+
+
+def _wiring(record: Mapping[str, Any]) -> Wiring:
+    return Wiring(
+        Site(**{**record["site"], "rotation": tuple(record["site"].get("rotation", ()))}),
+        record["open"],
+        record["layout"],
+        tuple(
+            Call(**{**call, "columns": tuple(columns) if (columns := call.get("columns")) else None})
+            for call in record["calls"]
+        ),
+        tuple(record.get("members", ())),
+    )

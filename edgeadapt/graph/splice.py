@@ -13,10 +13,10 @@ from edgeadapt import methods
 from edgeadapt.adapter import Array
 from edgeadapt.errors import GraphError
 from edgeadapt.graph import attention, prompt
-from edgeadapt.graph.nodes import Nodes, Values
+from edgeadapt.graph.nodes import REPLACED_BY, Nodes, Values
 from edgeadapt.graph.sites import Call, Wiring
+from edgeadapt.graph.unpack import unpack
 
-REPLACED_BY = "edgeadapt.replaced_by"
 ENTERS = "edgeadapt.enters"
 WHOLE = "modules_to_save"
 """The method that stands in the place of a whole module; also the note, at the module's own output, of its nodes."""
@@ -98,7 +98,7 @@ def splice(
         if replaces == "keys":
             _prepend(model.graph, _producer(values[call.product]), op, method, point, params)
         elif replaces == "x":
-            _enter(model.graph, values, op, call, method, point, params)
+            _enter(model, values, op, call, method, point, params)
         else:
             old = sublayer.out if replaces == "out" and sublayer is not None else point.y
             out = _apply(op, call, method, point, params)
@@ -119,7 +119,7 @@ def splice(
 
 
 def _enter(
-    graph: ir.Graph,
+    model: ir.Model,
     values: Values,
     op: Nodes,
     call: Call,
@@ -134,6 +134,7 @@ def _enter(
            what a method put there.
         2. A module that stands whole in its place, which nothing reads any more: its nodes read `x`, or what a method
            put there.
+        3. A product that the module shares with others: its own columns get a node first.
     """
     if WHOLE in values[call.y].meta:
         nodes, entering = values[call.y].meta[WHOLE]
@@ -143,9 +144,11 @@ def _enter(
                 if value is entering:
                     node.replace_input_with(position, out)
         values[call.y].meta[WHOLE] = (nodes, out)
-        graph.insert_before(nodes[0], op.made)
+        model.graph.insert_before(nodes[0], op.made)
         return
     node = _producer(values[call.product])
+    if call.columns is not None:
+        node = unpack(model, values[call.product], call.columns)
     position = 1 if point.site.kind == "embedding" else 0
     while (entering := node.inputs[position]) is not None and entering is not point.x and ENTERS not in entering.meta:
         before = entering.producer()
@@ -159,7 +162,7 @@ def _enter(
     node.replace_input_with(position, out)
     if call.batch == "one" and (shape := values[call.y].shape) is not None:
         values[call.y].shape = ir.Shape([None, *list(shape)[1:]])  # rows may have ids of their own now
-    graph.insert_before(node, op.made)
+    model.graph.insert_before(node, op.made)
 
 
 def _prepend(

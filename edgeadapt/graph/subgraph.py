@@ -44,8 +44,8 @@ def build(adapter: Adapter, wirings: Wirings) -> ir.Model:
     model = ir.Model(graph, ir_version=IR_VERSION, producer_name="edgeadapt")
     by_key = {(each.site, each.method): each for each in adapter.attachments}
     for name in dict.fromkeys(each.site for each in adapter.attachments):
-        add = _add_attention if wirings.sites[name].site.kind == "attention" else _add_site
-        add(model, wirings.sites[name], [by_key[key] for key in in_order(by_key) if key[0] == name])
+        add = _add_attention if wirings.at(name).site.kind == "attention" else _add_site
+        add(model, wirings.at(name), [by_key[key] for key in in_order(by_key) if key[0] == name])
     model.metadata_props[ATTACHMENTS] = json.dumps(
         [
             [each.site, each.method, list(each.params), *([] if each.body is None else [each.body.identifier()])]

@@ -84,11 +84,11 @@ def switch(
     values = values_of(model)
     there = {value.name for value in model.graph.inputs}
     for site, method in pairs:
-        slots = slot_values(wirings.sites[site], method, ir.DataType.FLOAT)
+        slots = slot_values(wirings.at(site), method, ir.DataType.FLOAT)
         if all(slot.name in there for slot in slots.values()):
             continue
         model.graph.inputs.extend(slots.values())
-        splice(model, values, wirings.sites[site], method, slots, functions.get((site, method)))
+        splice(model, values, wirings.at(site), method, slots, functions.get((site, method)))
     free_labels(model, wirings)
     RemoveUnusedNodesPass()(model)
 

@@ -73,6 +73,7 @@ def apply(model: ir.Model, positions: int, evaluate: Evaluate) -> int:
            of an odd length: it stays where it is, and the operator gets what leaves it.
         3. A sliding window: the operator's `local_window_size`.
         4. Any other mask, scores that are capped, attention in parts: all attentions stay as they are.
+        5. Queries, keys and values that are one product and nothing else (`graph.packed`): the operator splits them.
 
     Args:
         model: The graph.
@@ -236,7 +237,7 @@ def _replace(model: ir.Model, found: Found, window: int, lengths: Sequence[ir.Va
     queries, keys = found.queries, found.keys
     if found.rotation is not None and table is None:  # case 2
         queries, keys = found.node.inputs[0], _cached(found.node.inputs[1])[1]  # type: ignore[index,assignment]
-    flat = [_flat(op, value) for value in (queries, keys, found.values)]
+    flat = _joined_again([_flat(op, value) for value in (queries, keys, found.values)])
     value_name = str(found.key.name).removesuffix(".key") + ".value"
     by_name = {str(value.name): value for value in model.graph.inputs}
     attributes: dict[str, Any] = {
@@ -285,6 +286,14 @@ def _flat(op: Nodes, value: ir.Value) -> ir.Value:
             return before.inputs[0]
         return op.Reshape(inner, op.constant(np.array([0, 0, -1], np.int64)))
     return op.Reshape(op.Transpose(value, perm=SWAPPED), op.constant(np.array([0, 0, -1], np.int64)))
+
+
+def _joined_again(values: list[ir.Value]) -> list[ir.Value | None]:
+    """Returns what three values were split from, in this order and whole, in the place of the first (case 5)."""
+    node = values[0].producer()
+    if node is None or node.op_type != "Split" or list(node.outputs) != values:
+        return list(values)
+    return [node.inputs[0], None, None]
 
 
 def _number(attributes: Any, name: str) -> float:
