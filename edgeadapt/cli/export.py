@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
 from edgeadapt.cli import options, terminal
+
+if TYPE_CHECKING:
+    from edgeadapt.exporter.precision import Precision
 
 
 @click.command(
@@ -57,6 +61,13 @@ Examples:
 @click.option(
     "--opset", type=click.IntRange(min=1), metavar="NUMBER", help="ONNX opset. The newest that works if not given."
 )
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "int4"]),
+    default="fp32",
+    show_default=True,
+    help="How the base's weights are stored. int4 is for text generation; adapters stay in fp32.",
+)
 @options.gate_options
 @options.trust_options
 @click.option("--config", type=options.FOLDER, metavar="FILE", help="A recipe in YAML, in place of all the above.")
@@ -72,6 +83,7 @@ def export(
     task: str | None,
     output: Path | None,
     opset: int | None,
+    precision: Precision,
     max_abs: float | None,
     effect_fraction: float | None,
     allow_no_effect: bool,
@@ -111,6 +123,7 @@ def export(
                 output=output,
                 task=task,
                 opset=opset,
+                precision=precision,
                 tolerance=options.tolerance(max_abs, effect_fraction),
                 allow_no_effect=allow_no_effect,
                 allow_pickle=allow_pickle,
@@ -121,6 +134,7 @@ def export(
             recipe.output,
             task=recipe.task,
             opset=recipe.opset,
+            precision=recipe.precision,
             tolerance=recipe.tolerance,
             allow_no_effect=recipe.allow_no_effect,
             allow_pickle=recipe.allow_pickle,

@@ -14,9 +14,9 @@ import onnxruntime
 
 from edgeadapt import bundle, parity, tasks
 from edgeadapt.adapter import Adapter, Array
-from edgeadapt.bundle import PAST, AdapterRecord, Manifest, TensorRecord
+from edgeadapt.bundle import AdapterRecord, Manifest, TensorRecord
 from edgeadapt.errors import AdapterError, ParityError, listed, nearest
-from edgeadapt.exporter import assemble, bare, binding, folders, problem_types, trained_tasks
+from edgeadapt.exporter import assemble, bare, binding, folders, precision, problem_types, trained_tasks
 from edgeadapt.exporter.progress import Progress, silent
 from edgeadapt.graph import packed, sites, subgraph
 from edgeadapt.graph.fold import base_weights, fold
@@ -95,14 +95,18 @@ def add(
                 functions = {**bodies_in(ir.load(folder / manifest.model.file)), **bodies([adapter])}
                 positions = manifest.generation.positions if manifest.generation else None
                 assemble.write_switch(folder, wirings, pairs, model.name, functions, positions)
-            if record is not None and record.parity is not None:
+            if record is not None and record.parity is not None and precision.is_comparable(record.parity, manifest):
                 case, reference = read_parity(source, record), record.parity.reference
+                _check_inputs(name, case["input"], _inputs(folder))
                 report = _replay(model, new, name, adapter, case, record.parity.effect, neutrals, tolerance)
                 inputs, outputs = case["input"], case["output"]
             else:
                 inputs, reference = _inputs(folder), f"its fold in onnxruntime {onnxruntime.__version__}"
                 report, outputs = _compare(folder, model, new, wirings, name, adapter, inputs, neutrals, tolerance)
             _judge(report, allow_no_effect)
+            if manifest.model.precision == "int4":
+                report = _in_int8(model, new, report, adapter, inputs, outputs, neutrals)
+                reference = f"{reference}, {precision.ROUNDING}"
             assemble.write_case(home / assemble.PARITY, inputs, outputs, {})
             assemble.add_parity(home, report.record(reference))
             if new is not manifest:
@@ -198,18 +202,27 @@ def _compare(
     tolerance: Tolerance,
 ) -> tuple[ParityReport, dict[str, Array]]:
     """Returns the report of the adapter, switched against folded, and the folded outputs."""
-    session = bare.open_model(model)
     arrays = adapter.arrays()
-    got = bare.run(session, {**inputs, **bare.fill(manifest.slots, arrays, neutrals)})
     heads = {slot.name for slot in manifest.slots if slot.method == HEAD}
     own = {key: array for key, array in arrays.items() if key in heads and _needed(key, array, manifest, neutrals)}
-    plain = bare.run(session, {**inputs, **bare.fill(manifest.slots, own, neutrals)})
+    with bare.exact(model) as session:
+        got = bare.run(session, {**inputs, **bare.fill(manifest.slots, arrays, neutrals)})
+        plain = bare.run(session, {**inputs, **bare.fill(manifest.slots, own, neutrals)})
     folded = ir.load(folder / assemble.BASE)
     fold(folded, wirings, [(name, adapter)])
-    with bare.scratch(folder, folded, name) as path:
-        expected = bare.run(bare.open_model(path), inputs)
+    with bare.scratch(folder, folded, name) as path, bare.exact(path) as session:
+        expected = bare.run(session, inputs)
     classes = manifest.task != "feature-extraction"
     return parity.compare(name, got, expected, plain, tolerance, padding(inputs, manifest), classes=classes), expected
+
+
+def _check_inputs(name: str, inputs: Mapping[str, Array], own: Mapping[str, Array]) -> None:
+    """Refuses an adapter whose parity case has other inputs than this bundle's own."""
+    if set(inputs) != set(own):
+        raise AdapterError(
+            f"Adapter {name!r} was converted for other inputs: got {listed(sorted(inputs))}, expected "
+            f"{listed(sorted(own))}.\nAdd it to a bundle of the same task, or add its checkpoint."
+        )
 
 
 def _replay(
@@ -224,16 +237,27 @@ def _replay(
 ) -> ParityReport:
     """Returns the report of an adapter of another bundle against PyTorch's outputs, which it carries."""
     inputs = dict(case["input"])
-    expected = {tensor.name for tensor in manifest.inputs if not tensor.name.startswith(PAST)}
-    if set(inputs) != expected:
-        raise AdapterError(
-            f"Adapter {name!r} was converted for other inputs: got {listed(sorted(inputs))}, expected "
-            f"{listed(sorted(expected))}.\nAdd it to a bundle of the same task, or add its checkpoint."
-        )
-    got = bare.run(bare.open_model(model), {**inputs, **bare.fill(manifest.slots, adapter.arrays(), neutrals)})
+    with bare.exact(model) as session:
+        got = bare.run(session, {**inputs, **bare.fill(manifest.slots, adapter.arrays(), neutrals)})
     classes = manifest.task != "feature-extraction"
     report = parity.compare(name, got, case["output"], None, tolerance, padding(inputs, manifest), classes=classes)
     return replace(report, effect=effect, against_base=True)
+
+
+def _in_int8(
+    model: Path,
+    manifest: Manifest,
+    report: ParityReport,
+    adapter: Adapter,
+    inputs: Mapping[str, Array],
+    expected: Mapping[str, Array],
+    neutrals: Mapping[str, Array],
+) -> ParityReport:
+    """Returns the report of an adapter as it runs on weights in 4 bits, with the effect that it has in fp32."""
+    got = bare.run(bare.open_model(model), {**inputs, **bare.fill(manifest.slots, adapter.arrays(), neutrals)})
+    tolerance = parity.for_int8(report.tolerance)
+    fast = parity.compare(report.name, got, expected, None, tolerance, padding(inputs, manifest))
+    return replace(fast, effect=report.effect, against_base=True)
 
 
 def _needed(slot: str, array: Array, manifest: Manifest, neutrals: Mapping[str, Array]) -> bool:

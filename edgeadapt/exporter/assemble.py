@@ -48,11 +48,11 @@ def write_switch(
     """
     model = ir.load(folder / BASE)
     switch(model, wirings, pairs, functions)
-    optimise(model, positions, _evaluate)
+    optimise(model, positions, evaluate)
     ir.save(model, folder / target)
 
 
-def _evaluate(model: ir.Model, inputs: Mapping[str, Array]) -> list[Array]:
+def evaluate(model: ir.Model, inputs: Mapping[str, Array]) -> list[Array]:
     """Runs a small graph.
 
     Raises:
@@ -187,9 +187,9 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     bundle.write_manifest(folder, replace(manifest, files=bundle.record_files(folder, names)))
 
 
-def model_record(opset: int, neutrals: str | None) -> ModelRecord:
+def model_record(opset: int, neutrals: str | None, precision: str) -> ModelRecord:
     """Returns the record of the switchable model: opset 23 needs ONNX Runtime 1.23, the first to know it."""
-    return ModelRecord(MODEL, neutrals, "fp32", opset, ">=1.23" if opset >= 23 else ">=1.20")
+    return ModelRecord(MODEL, neutrals, precision, opset, ">=1.23" if opset >= 23 else ">=1.20")
 
 
 def read_subgraphs(folder: Path, names: Iterable[str]) -> dict[str, Adapter]:

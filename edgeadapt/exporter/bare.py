@@ -13,6 +13,7 @@ import onnxruntime
 
 from edgeadapt.adapter import Array
 from edgeadapt.bundle import KEPT, Neutral, Slot
+from edgeadapt.graph.quantised import set_arithmetic
 from edgeadapt.runtime.decoder import BoundRun, Decoder, decoder
 from edgeadapt.runtime.filling import stretched
 from edgeadapt.runtime.generation import Generation, replay
@@ -30,6 +31,17 @@ def scratch(folder: Path, model: ir.Model, name: str) -> Iterator[Path]:
         yield path
     finally:
         path.unlink(missing_ok=True)
+
+
+@contextmanager
+def exact(path: Path) -> Iterator[onnxruntime.InferenceSession]:
+    """Opens a model with its products in fp32 arithmetic: as it is, or a copy where its weights are in 4 bits."""
+    model = ir.load(path)
+    if not set_arithmetic(model, "fp32"):
+        yield open_model(path)
+        return
+    with scratch(path.parent, model, f"{path.stem}.fp32") as copy:
+        yield open_model(copy)
 
 
 def open_model(path: Path) -> onnxruntime.InferenceSession:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
-from edgeadapt import bundle, tasks
+from edgeadapt import bundle, parity, tasks
 from edgeadapt.adapter import Adapter
 from edgeadapt.bundle import Manifest, TensorRecord
 from edgeadapt.errors import ConfigError, EdgeAdaptError
 from edgeadapt.exporter import assemble, binding, folders, preprocess, problem_types, trained_tasks
 from edgeadapt.exporter import checkpoint as checkpoints
+from edgeadapt.exporter import precision as precisions
 from edgeadapt.exporter.checkpoint import Checkpoint
+from edgeadapt.exporter.precision import Precision
 from edgeadapt.exporter.progress import Progress, silent
 from edgeadapt.graph import packed
 from edgeadapt.graph.fold import base_weights
@@ -49,6 +52,17 @@ class AdapterSource:
 
 
 @dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What `export` was asked for, beside base and adapters; its docstring has the words."""
+
+    task: str | None
+    opset: int | None
+    precision: Precision
+    tolerance: Tolerance
+    allow_no_effect: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Exported:
     """A finished bundle.
 
@@ -70,6 +84,7 @@ def export(
     *,
     task: str | None = None,
     opset: int | None = None,
+    precision: Precision = "fp32",
     tolerance: Tolerance = Tolerance(),  # noqa: B008  # frozen
     allow_no_effect: bool = False,
     allow_pickle: bool = False,
@@ -85,6 +100,8 @@ def export(
         output: The bundle's folder; it must not exist.
         task: One of `edgeadapt.tasks.names()`; taken from the adapters, then from the base, where it isn't given.
         opset: ONNX opset to write; the newest that ONNX Runtime loads where it isn't given.
+        precision: How the base's weights are stored: `"int4"` takes an eighth of the space, for text generation.
+            Adapters stay in fp32.
         tolerance: What the parity gate holds every adapter to.
         allow_no_effect: Lets adapters pass that don't move the base's outputs.
         allow_pickle: Permits adapters in `.bin` files, which are read in a process of their own.
@@ -98,9 +115,10 @@ def export(
         >>> [report.name for report in exported.reports]  # doctest: +SKIP
         ['none', 'spam']
     """
+    precisions.check(precision)
     own = {name: each for name, each in adapters.items() if isinstance(each, Mapping)}
     sources = _sources({name: each for name, each in adapters.items() if not isinstance(each, Mapping)}, list(adapters))
-    with bundle.new_folder(Path(output)) as folder:
+    with bundle.new_folder(Path(output)) as folder, tempfile.TemporaryDirectory() as spare:
         progress("reading adapters")
         read = _read(sources, allow_pickle=allow_pickle)
         if own:
@@ -108,7 +126,8 @@ def export(
 
             for name, each in own.items():
                 modules.check(name, each)
-        exported = _export(str(base), sources, own, read, folder, task, opset, tolerance, allow_no_effect, progress)
+        wanted = _Wanted(task, opset, precision, tolerance, allow_no_effect)
+        exported = _export(str(base), sources, own, read, folder, Path(spare), wanted, progress)
     return Exported(Path(output), *exported)
 
 
@@ -170,24 +189,29 @@ def _export(
     own: Mapping[str, Modules],
     checkpoint_of: Mapping[str, Checkpoint],
     folder: Path,
-    task: str | None,
-    opset: int | None,
-    tolerance: Tolerance,
-    allow_no_effect: bool,
+    spare: Path,
+    wanted: _Wanted,
     progress: Progress,
 ) -> tuple[tuple[ParityReport, ...], tuple[str, ...]]:
     from edgeadapt.exporter import base as bases
-    from edgeadapt.exporter import cases, decoding, gate, live, modules, reference, trace
+    from edgeadapt.exporter import cases, decoding, forward, gate, int4, live, modules, reference, trace
 
     progress("loading the base")
-    name = _task(task, checkpoint_of, source)
+    name = _task(wanted.task, checkpoint_of, source)
+    if wanted.precision == "int4":
+        precisions.check_task(name)
     with bases.quiet():
         opened = bases.load(source, name)
         preprocessor = preprocess.load_preprocessing(source)
         case = cases.case(opened, preprocessor)
         progress("writing the base as ONNX")
-        traced = trace.trace(opened, case.example, case.axes, case.outputs, opset)
-        outputs = tasks.get(name).OUTPUTS
+        traced = trace.trace(opened, case.example, case.axes, case.outputs, wanted.opset)
+        outputs, fingerprint = tasks.get(name).OUTPUTS, bases.fingerprint(opened)
+        whole = None
+        if wanted.precision == "int4":
+            progress("storing its weights in 4 bits")
+            whole = forward.run(opened, case.inputs, list(outputs))
+            opened = int4.round_weights(opened, traced.model, traced.wirings, spare)
         assemble.write_base(folder, traced.model, traced.wirings)
         progress("converting adapters")
         weights = base_weights(ir.load(folder / assemble.BASE))
@@ -207,8 +231,7 @@ def _export(
         pairs = points(adapters.values())
         functions, positions = bodies(adapters.values()), decoding.positions(opened)
         assemble.write_switch(folder, traced.wirings, pairs, functions=functions, positions=positions)
-        fingerprint = bases.fingerprint(opened)
-        manifest = _manifest(opened, traced, case, folder, pairs, fingerprint, preprocessor)
+        manifest = _manifest(opened, traced, case, folder, pairs, fingerprint, preprocessor, wanted.precision)
         homes = folder / bundle.ADAPTERS
         assemble.write_none(homes / bundle.NONE, fingerprint)
         for each, adapter in adapters.items():
@@ -216,13 +239,23 @@ def _export(
         assemble.write_manifest(folder, manifest)
     progress("comparing ONNX Runtime with PyTorch")
     expected = gate.Expected(case.inputs, plain, probes, {each: found.outputs for each, found in lives.items()})
-    session = load(folder, verify="adapters")
-    reports = gate.judge(session, expected, tolerance, allow_no_effect=allow_no_effect)
+    reports = gate.judge(
+        load(folder, verify="adapters"), expected, wanted.tolerance, allow_no_effect=wanted.allow_no_effect
+    )
     by_name = {report.name: report for report in reports}
+    if whole is not None:
+        precisions.run_in_int8(folder, manifest)
+        fast = gate.judge(
+            load(folder, verify="adapters"), expected, parity.for_int8(wanted.tolerance), allow_no_effect=True
+        )
+        by_name = {report.name: report for report in fast}
+        named = (replace(report, name=f"{report.name} (int8)") for report in fast)
+        reports = (int4.rounding(whole, plain), *reports, *named)
     for each in (bundle.NONE, *adapters):
         results = plain if each == bundle.NONE else lives[each].outputs.adapted
         assemble.write_case(homes / each / assemble.PARITY, case.inputs, results, probes if each == bundle.NONE else {})
         made_with = lives[each].made_with if each in lives else reference.versions()
+        made_with += "" if whole is None else f", {precisions.ROUNDING}"
         assemble.add_parity(homes / each, by_name[each].record(made_with))
     notes = [*traced.notes, *(note for found in lives.values() for note in found.notes)]
     if not case.real:
@@ -291,6 +324,7 @@ def _manifest(
     pairs: Sequence[tuple[str, str]],
     fingerprint: str,
     preprocessor: object,
+    precision: Precision,
 ) -> Manifest:
     from edgeadapt.exporter import chats, decoding
 
@@ -308,7 +342,7 @@ def _manifest(
         task=opened.task,
         model_type=opened.model_type,
         fingerprint=fingerprint,
-        model=assemble.model_record(traced.opset, assemble.write_neutrals(folder, neutrals, len(slots))),
+        model=assemble.model_record(traced.opset, assemble.write_neutrals(folder, neutrals, len(slots)), precision),
         inputs=tuple(
             TensorRecord(str(value.name), str(case.example[str(value.name)].dtype), _dims(value))
             for value in switched.graph.inputs

@@ -4,6 +4,7 @@
     task: text-classification                # optional, as all but base, output and adapters
     output: ../build/minilm-multitask
     opset: 23
+    precision: fp32                          # or int4, for text-generation
     tolerance: {max_abs: 1e-4, effect_fraction: 0.01}
     allow_no_effect: false
     allow_pickle: false
@@ -27,11 +28,12 @@ from edgeadapt import bundle, tasks
 from edgeadapt.errors import AdapterError, ConfigError, listed, nearest
 from edgeadapt.exporter import problem_types
 from edgeadapt.exporter.pipeline import AdapterSource
+from edgeadapt.exporter.precision import PRECISIONS, Precision
 from edgeadapt.exporter.strict_yaml import Mapped, Node, Reader, compose
 from edgeadapt.parity import Tolerance
 
 REQUIRED = ("base", "output", "adapters")
-OPTIONAL = ("task", "opset", "tolerance", "allow_no_effect", "allow_pickle")
+OPTIONAL = ("task", "opset", "precision", "tolerance", "allow_no_effect", "allow_pickle")
 TOLERANCE_KEYS = ("max_abs", "effect_fraction")
 ADAPTER_KEYS = ("path", "labels", "problem_type", "as_lora")
 
@@ -46,6 +48,7 @@ class Recipe:
         output: The bundle's folder.
         task: The task, or None to take it from the adapters.
         opset: The ONNX opset, or None for the newest that works.
+        precision: How the base's weights are stored.
         tolerance: What the parity gate holds every adapter to.
         allow_no_effect: Lets adapters pass that don't move the base's outputs.
         allow_pickle: Permits adapters in `.bin` files.
@@ -56,6 +59,7 @@ class Recipe:
     output: Path
     task: str | None
     opset: int | None
+    precision: Precision
     tolerance: Tolerance
     allow_no_effect: bool
     allow_pickle: bool
@@ -74,6 +78,7 @@ def read(path: Path) -> Recipe:
     adapters = _adapters(reader, fields.get("adapters"), path.parent)
     task = reader.checked(fields.get("task"), "task", reader.text, _task_problem)
     opset = reader.checked(fields.get("opset"), "opset", reader.integer, _positive_problem)
+    precision = reader.checked(fields.get("precision"), "precision", reader.text, _precision_problem)
     tolerance = _tolerance(reader, fields.get("tolerance"))
     allow_no_effect = reader.boolean(fields.get("allow_no_effect"), "allow_no_effect")
     allow_pickle = reader.boolean(fields.get("allow_pickle"), "allow_pickle")
@@ -88,6 +93,7 @@ def read(path: Path) -> Recipe:
         output=path.parent / Path(output).expanduser(),
         task=task,
         opset=opset,
+        precision="int4" if precision == "int4" else "fp32",
         tolerance=tolerance,
         allow_no_effect=bool(allow_no_effect),
         allow_pickle=bool(allow_pickle),
@@ -137,6 +143,10 @@ def _base(folder: Path, base: str) -> str:
 def _task_problem(task: str) -> str:
     known = tasks.names()
     return "" if task in known else f"is no task{nearest(task, known)}; there are {listed(known)}"
+
+
+def _precision_problem(precision: str) -> str:
+    return "" if precision in PRECISIONS else f"is no precision; there are {listed(PRECISIONS)}"
 
 
 def _positive_problem(number: int) -> str:

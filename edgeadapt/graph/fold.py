@@ -13,6 +13,7 @@ from edgeadapt.adapter import Adapter, Array, Attachment
 from edgeadapt.errors import AdapterError, GraphError
 from edgeadapt.graph.locate import MOVING
 from edgeadapt.graph.nodes import Nodes, Values, values_of
+from edgeadapt.graph.quantised import BIAS, LINEAR, dequantised, is_quantised
 from edgeadapt.graph.sites import Call, Wiring, Wirings
 from edgeadapt.graph.splice import constants, splice
 from edgeadapt.graph.switch import HEAD, in_order
@@ -28,7 +29,8 @@ def fold(model: ir.Model, wirings: Wirings, adapters: Iterable[tuple[str, Adapte
     is edited in place. Only a bias where the base has none needs a node of its own.
 
     Before:   x -> module -> y -> readers
-    After:    x -> module -> y -> method(x, y, constants) -> readers     (a method that no weight can absorb)
+    After:    x -> module -> y -> method(x, y, constants) -> readers     (a method that no weight can absorb, or a
+              weight in 4 bits, which can't absorb any without another error)
 
     Raises:
         AdapterError: Two adapters bring the same module whole, or no adapter brings a module that the base lacks.
@@ -67,7 +69,8 @@ def _fold_at(model: ir.Model, values: Values, wiring: Wiring, attachment: Attach
         _fill_slots(model, attachment)
         return
     method = methods.get(attachment.method)
-    if not isinstance(method, methods.Foldable):
+    quantised = any(is_quantised(_product(values, wiring, call)) for call in wiring.calls)
+    if quantised or not isinstance(method, methods.Foldable):
         _fix(model, values, wiring, attachment)
         return
     made: dict[tuple[bool, str], ir.Value] = {}
@@ -83,7 +86,9 @@ def _fold_at(model: ir.Model, values: Values, wiring: Wiring, attachment: Attach
                 _position(product), _initializer(model, made, wiring, "weight", stored, _reads_transposed(product))
             )
         if bias is not None and bias is not own:
-            others = np.zeros(_whole_weight(product).shape[-1:], bias.dtype) if old_bias is None else _array(old_bias[2])
+            others = (
+                np.zeros(_whole_weight(product).shape[-1:], bias.dtype) if old_bias is None else _array(old_bias[2])
+            )
             value = _initializer(model, made, wiring, "bias", _among(bias, others, call), False)
             if old_bias is not None:
                 old_bias[0].replace_input_with(old_bias[1], value)
@@ -150,20 +155,25 @@ def _weight(product: ir.Node, call: Call) -> Array:
 
 def _cut(array: Array, call: Call) -> Array:
     """Returns a module's columns of an array that it shares with others."""
-    return array if call.columns is None else array[..., slice(*call.columns)]
+    if call.columns is None:
+        return array
+    start, end = call.columns
+    return np.asarray(array[..., start:end])
 
 
 def _among(array: Array, others: Array, call: Call) -> Array:
     """Returns a module's columns in their place among others, the inverse of `_cut`."""
     if call.columns is None:
         return array
-    whole = others.copy()
+    whole = np.array(others)
     whole[..., slice(*call.columns)] = array
     return whole
 
 
 def _whole_weight(product: ir.Node) -> Array:
     """Returns the weight that `product` reads, as `(in, out)`."""
+    if is_quantised(product):
+        return dequantised(product)
     value = product.inputs[_position(product)]
     producer = value.producer() if value is not None else None
     flip = _reads_transposed(product)
@@ -178,6 +188,8 @@ def _bias(product: ir.Node, call: Call) -> tuple[ir.Node, int, ir.Value] | None:
     if product.op_type in ("Gemm", "LayerNormalization"):
         value = product.inputs[2] if len(product.inputs) > 2 else None
         return (product, 2, value) if value is not None else None
+    if product.op_type == LINEAR and len(product.inputs) > BIAS and (value := product.inputs[BIAS]) is not None:
+        return product, BIAS, value
     if not call.biased:
         return None
     front = [product.outputs[0]]

@@ -15,7 +15,7 @@ from edgeadapt.errors import GraphError
 from edgeadapt.graph import attention, prompt
 from edgeadapt.graph.nodes import REPLACED_BY, Nodes, Values
 from edgeadapt.graph.sites import Call, Wiring
-from edgeadapt.graph.unpack import unpack
+from edgeadapt.graph.unpack import part, unpack
 
 ENTERS = "edgeadapt.enters"
 WHOLE = "modules_to_save"
@@ -87,7 +87,8 @@ def splice(
     for number, call in enumerate(wiring.calls):
         op = Nodes(f"{wiring.site.name}/{method}" + (f"/{number}" if number else ""))
         try:
-            point = methods.Point(wiring.site, _current(values[call.x]), _current(values[call.y]))
+            y = part(model, values[call.y]) if method == WHOLE and call.columns else _current(values[call.y])
+            point = methods.Point(wiring.site, _current(values[call.x]), y)
             sublayer = _sublayer(values, call, point.y)
         except KeyError as error:
             raise GraphError(

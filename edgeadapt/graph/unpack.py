@@ -1,4 +1,4 @@
-"""Takes a module's columns out of a product that it shares (`graph.packed`), for what only that module is to read."""
+"""Gives a module what is its own in a product that it shares (`graph.packed`)."""
 
 from __future__ import annotations
 
@@ -43,6 +43,30 @@ def unpack(model: ir.Model, whole: ir.Value, columns: tuple[int, int]) -> ir.Nod
     if before is whole:
         whole.meta.setdefault(REPLACED_BY, joined)
     return parts[columns]
+
+
+def part(model: ir.Model, y: ir.Value) -> ir.Value:
+    """Returns a value in the place of what a module gives to a product, before whatever is done with the product.
+
+    Before:   product -> Split -> y, others
+    After:    product -> Split -> part, others -> Concat -> Split -> y, others
+
+    What takes the place of `part` replaces the module, and is changed with the product.
+    """
+    split = y.producer()
+    assert split is not None  # `graph.packed` made it
+    source, sizes = split.inputs
+    assert source is not None
+    first = ir.node("Split", [source, sizes], {"axis": -1}, num_outputs=len(split.outputs), name=f"{y.name}/part")
+    for own, old in zip(first.outputs, split.outputs, strict=True):
+        own.type, own.shape, own.name = old.type, old.shape, f"{old.name}/part"
+    op = Nodes(f"{y.name}/joined")
+    joined = op.Concat(*first.outputs, axis=-1)
+    joined.type, joined.shape = source.type, source.shape
+    split.replace_input_with(0, joined)
+    source.meta[REPLACED_BY] = joined
+    model.graph.insert_before(split, [first, *op.made])
+    return first.outputs[list(split.outputs).index(y)]
 
 
 def _width(product: ir.Node) -> int:

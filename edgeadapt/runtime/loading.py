@@ -69,7 +69,9 @@ def load(
     if verify != "none":
         _verify(folder, manifest, hash_large=verify == "all")
         _each(names, lambda name: verify_files(homes[name], records[name].files))
-    model, device = open_model(folder / manifest.model.file, provider, threads, provider_options)
+    model, device = open_model(
+        folder / manifest.model.file, provider, threads, provider_options, growing=manifest.generation is not None
+    )
     check_signature(model, manifest)
     base = read_base(folder, homes[NONE], records[NONE], manifest, device)
     adapters = _each(

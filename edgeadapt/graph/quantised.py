@@ -1,0 +1,66 @@
+"""Weights in 4 bits, as ONNX Runtime's operators read them."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeadapt.adapter import Array
+from edgeadapt.errors import GraphError
+
+DOMAIN = "com.microsoft"
+LINEAR, EMBEDDING = "MatMulNBits", "GatherBlockQuantized"
+BIAS = 5
+"""Where a product has its bias, if it has one."""
+BLOCK = 32
+"""Numbers that share a scale and a zero."""
+
+Arithmetic: TypeAlias = Literal["int8", "fp32"]
+ACCURACY: dict[Arithmetic, int] = {"fp32": 1, "int8": 4}
+"""`MatMulNBits`' accuracy level: what inputs are rounded to before they are multiplied."""
+
+
+def is_quantised(node: ir.Node) -> bool:
+    """Tells a product whose weight is in 4 bits."""
+    return node.op_type in (LINEAR, EMBEDDING)
+
+
+def set_arithmetic(model: ir.Model, arithmetic: Arithmetic) -> int:
+    """Says in what the products of a model in 4 bits are computed, in place, and returns how many there are.
+
+    `fp32` is exact, `int8` fast.
+    """
+    products = [node for node in model.graph if node.op_type == LINEAR]
+    for node in products:
+        node.attributes["accuracy_level"] = ir.AttrInt64("accuracy_level", ACCURACY[arithmetic])
+    return len(products)
+
+
+def dequantised(node: ir.Node) -> Array:
+    """Returns the weight `(in, out)` that a product reads in 4 bits, as it computes with it.
+
+    Source: ONNX Runtime's contrib operators `MatMulNBits` and `GatherBlockQuantized`; of two numbers in a byte the
+    lower half is the first.
+    """
+    table = node.op_type == EMBEDDING
+    numbers, scales, zeros = (_array(node.inputs[place]) for place in ((0, 2, 3) if table else (1, 2, 3)))
+    whole = _halves(numbers)
+    width = whole.shape[1] if table else node.attributes["K"].as_int()
+    blocks = (np.repeat(each[:, : scales.shape[1]], BLOCK, axis=1)[:, :width] for each in (_halves(zeros), scales))
+    zero, scale = blocks
+    weight = (whole[:, :width] - zero) * scale
+    return weight if table else np.ascontiguousarray(weight.T)
+
+
+def _halves(numbers: Array) -> Array:
+    """Returns the numbers of 4 bits that bytes hold, `(rows, n)`."""
+    numbers = numbers.reshape(len(numbers), -1)
+    return np.stack([numbers & 15, numbers >> 4], axis=-1).reshape(len(numbers), -1).astype(np.float32)
+
+
+def _array(value: ir.Value | None) -> Array:
+    if value is None or value.const_value is None:
+        raise GraphError("A weight in 4 bits is computed, not stored.")
+    return value.const_value.numpy()
