@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 from click.core import ParameterSource
@@ -16,6 +17,7 @@ Examples:
   edgeadapt export all-MiniLM-L6-v2 --adapter spam=adapters/spam --adapter intents=adapters/intents -o bundle
   edgeadapt export bert-base --adapter spam=adapters/spam --labels spam=ham,spam --task text-classification -o bundle
   edgeadapt export bert-base --adapter topics=adapters/topics --problem-type topics=multi_label_classification -o bundle
+  edgeadapt export SmolLM2-135M-Instruct --adapter tales=adapters/tales --runtime genai -o bundle
   edgeadapt export --config export_configs/minilm-multitask.yaml
 """
 )
@@ -57,6 +59,11 @@ Examples:
 @click.option(
     "--opset", type=click.IntRange(min=1), metavar="NUMBER", help="ONNX opset. The newest that works if not given."
 )
+@click.option(
+    "--runtime",
+    type=click.Choice(["genai"]),
+    help="Let this runtime load the bundle, too: genai is onnxruntime-genai, which runs decoders.",
+)
 @options.gate_options
 @options.trust_options
 @click.option("--config", type=options.FOLDER, metavar="FILE", help="A recipe in YAML, in place of all the above.")
@@ -72,6 +79,7 @@ def export(
     task: str | None,
     output: Path | None,
     opset: int | None,
+    runtime: Literal["genai"] | None,
     max_abs: float | None,
     effect_fraction: float | None,
     allow_no_effect: bool,
@@ -111,6 +119,7 @@ def export(
                 output=output,
                 task=task,
                 opset=opset,
+                runtime=runtime,
                 tolerance=options.tolerance(max_abs, effect_fraction),
                 allow_no_effect=allow_no_effect,
                 allow_pickle=allow_pickle,
@@ -121,6 +130,7 @@ def export(
             recipe.output,
             task=recipe.task,
             opset=recipe.opset,
+            runtime=recipe.runtime,
             tolerance=recipe.tolerance,
             allow_no_effect=recipe.allow_no_effect,
             allow_pickle=recipe.allow_pickle,

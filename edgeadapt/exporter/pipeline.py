@@ -13,9 +13,10 @@ from edgeadapt import bundle, tasks
 from edgeadapt.adapter import Adapter
 from edgeadapt.bundle import Manifest, TensorRecord
 from edgeadapt.errors import ConfigError, EdgeAdaptError
-from edgeadapt.exporter import assemble, binding, folders, preprocess, problem_types, trained_tasks
+from edgeadapt.exporter import assemble, binding, folders, genai, genai_proof, preprocess, problem_types, trained_tasks
 from edgeadapt.exporter import checkpoint as checkpoints
 from edgeadapt.exporter.checkpoint import Checkpoint
+from edgeadapt.exporter.genai import Runtime
 from edgeadapt.exporter.progress import Progress, silent
 from edgeadapt.graph.fold import base_weights
 from edgeadapt.graph.switch import HEAD, bodies, points
@@ -69,6 +70,7 @@ def export(
     *,
     task: str | None = None,
     opset: int | None = None,
+    runtime: Runtime | None = None,
     tolerance: Tolerance = Tolerance(),  # noqa: B008  # frozen
     allow_no_effect: bool = False,
     allow_pickle: bool = False,
@@ -84,6 +86,7 @@ def export(
         output: The bundle's folder; it must not exist.
         task: One of `edgeadapt.tasks.names()`; taken from the adapters, then from the base, where it isn't given.
         opset: ONNX opset to write; the newest that ONNX Runtime loads where it isn't given.
+        runtime: What else loads the bundle: `"genai"` for onnxruntime-genai, which runs decoders.
         tolerance: What the parity gate holds every adapter to.
         allow_no_effect: Lets adapters pass that don't move the base's outputs.
         allow_pickle: Permits adapters in `.bin` files, which are read in a process of their own.
@@ -97,6 +100,7 @@ def export(
         >>> [report.name for report in exported.reports]  # doctest: +SKIP
         ['none', 'spam']
     """
+    genai.check_runtime(runtime)
     own = {name: each for name, each in adapters.items() if isinstance(each, Mapping)}
     sources = _sources({name: each for name, each in adapters.items() if not isinstance(each, Mapping)}, list(adapters))
     with bundle.new_folder(Path(output)) as folder:
@@ -107,7 +111,8 @@ def export(
 
             for name, each in own.items():
                 modules.check(name, each)
-        exported = _export(str(base), sources, own, read, folder, task, opset, tolerance, allow_no_effect, progress)
+        options = task, opset, runtime, tolerance, allow_no_effect
+        exported = _export(str(base), sources, own, read, folder, *options, progress)
     return Exported(Path(output), *exported)
 
 
@@ -171,19 +176,24 @@ def _export(
     folder: Path,
     task: str | None,
     opset: int | None,
+    runtime: Runtime | None,
     tolerance: Tolerance,
     allow_no_effect: bool,
     progress: Progress,
 ) -> tuple[tuple[ParityReport, ...], tuple[str, ...]]:
     from edgeadapt.exporter import base as bases
-    from edgeadapt.exporter import cases, decoding, gate, live, modules, reference, trace
+    from edgeadapt.exporter import cases, decoding, gate, genai_tokens, live, modules, reference, trace
 
     progress("loading the base")
     name = _task(task, checkpoint_of, source)
+    if runtime is not None:
+        genai.check_task(name)
     with bases.quiet():
         opened = bases.load(source, name)
         preprocessor = preprocess.load_preprocessing(source)
         case = cases.case(opened, preprocessor)
+        if runtime is not None:
+            genai.check_inputs(case.axes)
         progress("writing the base as ONNX")
         traced = trace.trace(opened, case.example, case.axes, case.outputs, opset)
         outputs = tasks.get(name).OUTPUTS
@@ -191,6 +201,8 @@ def _export(
         progress("converting adapters")
         weights = base_weights(ir.load(folder / assemble.BASE))
         bound = _bind(sources, own, checkpoint_of, opened, traced, weights, case)
+        if runtime is not None:
+            genai.check_methods(bound)
         progress("running PyTorch for reference")
         plain, probes = reference.base_outputs(opened, traced.wirings, case.inputs, list(outputs))
         bench = live.Bench(opened, traced.wirings, weights, case.inputs, list(outputs))
@@ -212,6 +224,11 @@ def _export(
         assemble.write_none(homes / bundle.NONE, fingerprint)
         for each, adapter in adapters.items():
             assemble.write_adapter(homes / each, each, adapter, traced.wirings, fingerprint)
+        notes = list(traced.notes)
+        if runtime is not None:
+            neutrals = assemble.stored_neutrals(folder, traced.wirings, manifest.slots)
+            genai.write(folder, manifest, neutrals, opened.model.config)
+            notes += genai_tokens.write(preprocessor, manifest.tokenizer, folder)
         assemble.write_manifest(folder, manifest)
     progress("comparing ONNX Runtime with PyTorch")
     expected = gate.Expected(case.inputs, plain, probes, {each: found.outputs for each, found in lives.items()})
@@ -223,7 +240,9 @@ def _export(
         assemble.write_case(homes / each / assemble.PARITY, case.inputs, results, probes if each == bundle.NONE else {})
         made_with = lives[each].made_with if each in lives else reference.versions()
         assemble.add_parity(homes / each, by_name[each].record(made_with))
-    notes = [*traced.notes, *(note for found in lives.values() for note in found.notes)]
+    if runtime is not None:
+        reports = (*reports, *genai_proof.judge(folder, expected, tolerance))
+    notes += [note for found in lives.values() for note in found.notes]
     if not case.real:
         notes.append("the base has no tokenizer: parity was measured on random tokens")
     return reports, tuple(notes)

@@ -4,6 +4,7 @@
     task: text-classification                # optional, as all but base, output and adapters
     output: ../build/minilm-multitask
     opset: 23
+    runtime: genai                           # for a decoder: onnxruntime-genai loads the bundle, too
     tolerance: {max_abs: 1e-4, effect_fraction: 0.01}
     allow_no_effect: false
     allow_pickle: false
@@ -25,13 +26,14 @@ from pathlib import Path
 
 from edgeadapt import bundle, tasks
 from edgeadapt.errors import AdapterError, ConfigError, listed, nearest
-from edgeadapt.exporter import problem_types
+from edgeadapt.exporter import genai, problem_types
+from edgeadapt.exporter.genai import Runtime
 from edgeadapt.exporter.pipeline import AdapterSource
 from edgeadapt.exporter.strict_yaml import Mapped, Node, Reader, compose
 from edgeadapt.parity import Tolerance
 
 REQUIRED = ("base", "output", "adapters")
-OPTIONAL = ("task", "opset", "tolerance", "allow_no_effect", "allow_pickle")
+OPTIONAL = ("task", "opset", "runtime", "tolerance", "allow_no_effect", "allow_pickle")
 TOLERANCE_KEYS = ("max_abs", "effect_fraction")
 ADAPTER_KEYS = ("path", "labels", "problem_type", "as_lora")
 
@@ -46,6 +48,7 @@ class Recipe:
         output: The bundle's folder.
         task: The task, or None to take it from the adapters.
         opset: The ONNX opset, or None for the newest that works.
+        runtime: What else loads the bundle, or None.
         tolerance: What the parity gate holds every adapter to.
         allow_no_effect: Lets adapters pass that don't move the base's outputs.
         allow_pickle: Permits adapters in `.bin` files.
@@ -56,6 +59,7 @@ class Recipe:
     output: Path
     task: str | None
     opset: int | None
+    runtime: Runtime | None
     tolerance: Tolerance
     allow_no_effect: bool
     allow_pickle: bool
@@ -74,6 +78,7 @@ def read(path: Path) -> Recipe:
     adapters = _adapters(reader, fields.get("adapters"), path.parent)
     task = reader.checked(fields.get("task"), "task", reader.text, _task_problem)
     opset = reader.checked(fields.get("opset"), "opset", reader.integer, _positive_problem)
+    runtime = reader.checked(fields.get("runtime"), "runtime", reader.text, genai.runtime_problem)
     tolerance = _tolerance(reader, fields.get("tolerance"))
     allow_no_effect = reader.boolean(fields.get("allow_no_effect"), "allow_no_effect")
     allow_pickle = reader.boolean(fields.get("allow_pickle"), "allow_pickle")
@@ -88,6 +93,7 @@ def read(path: Path) -> Recipe:
         output=path.parent / Path(output).expanduser(),
         task=task,
         opset=opset,
+        runtime=next((each for each in genai.RUNTIMES if each == runtime), None),
         tolerance=tolerance,
         allow_no_effect=bool(allow_no_effect),
         allow_pickle=bool(allow_pickle),
