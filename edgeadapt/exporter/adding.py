@@ -114,7 +114,7 @@ def add(
             if new is not manifest:
                 _commit(folder, manifest, new, model, neutrals)
         finally:
-            _sweep(folder, {*before, *_merged_files(folder, manifest), model.name, _grown_graph(new)})
+            _sweep(folder, {*before, model.name, _grown_graph(new)})
     return report
 
 
@@ -274,15 +274,18 @@ def _grown_graph(manifest: Manifest) -> str:
 def _commit(folder: Path, old: Manifest, new: Manifest, model: Path, neutrals: Mapping[str, Array]) -> None:
     """Puts a merged graph in place: the manifest that names it is replaced last, in one step.
 
-    The configuration for onnxruntime-genai can't change together with the manifest, so none lists it meanwhile.
+    What onnxruntime-genai loads begins at a file that can't change together with the manifest: meanwhile no manifest
+    lists it, so that it is whole for both at every moment.
     """
     grown = _stored(new) != _stored(old)
     stored = assemble.write_neutrals(folder, neutrals, len(new.slots)) if grown else old.model.neutrals
-    merged = _merged_files(folder, old)
-    files = {name: record for name, record in old.files.items() if name not in merged}
+    replaced = {*_merged_files(folder, old), *genai.files(folder)}
+    files = {name: record for name, record in old.files.items() if name not in replaced}
     made = [name for name in (model.name, stored) if name]
     if genai.is_written(folder):
-        bundle.write_manifest(folder, replace(old, files={k: v for k, v in old.files.items() if k != genai.CONFIG}))
+        unlisted = genai.files(folder)
+        meanwhile = {name: record for name, record in old.files.items() if name not in unlisted}
+        bundle.write_manifest(folder, replace(old, files=meanwhile))
         genai.point_to(folder, _grown_graph(new))
         made += genai.files(folder)
     files |= bundle.record_files(folder, made)
