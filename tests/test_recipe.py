@@ -41,6 +41,7 @@ task: token-classification
 output: ../out
 opset: 18
 precision: int4
+runtime: genai
 tolerance:
   max_abs: 1e-5
   effect_fraction: 0.1
@@ -62,6 +63,7 @@ adapters:
         task="token-classification",
         opset=18,
         precision="int4",
+        runtime="genai",
         tolerance=Tolerance(1e-5, 0.1),
         allow_no_effect=True,
         allow_pickle=True,
@@ -71,7 +73,7 @@ adapters:
 def test_what_is_left_out_has_the_defaults_of_export(tmp_path: Path) -> None:
     found = read(tmp_path, "{base: org/model, output: out, adapters: {spam: spam}}")
     options = inspect.signature(export).parameters
-    for name in ("task", "opset", "precision", "tolerance", "allow_no_effect", "allow_pickle"):
+    for name in ("task", "opset", "precision", "runtime", "tolerance", "allow_no_effect", "allow_pickle"):
         assert getattr(found, name) == options[name].default
 
 
@@ -154,6 +156,10 @@ adapters:
         ("{base: x, output: y, adapters: [spam]}", "line 1: adapters: expected keys with values, got a list"),
         ("{base: x, output: y, adapters: {}, opset: 0}", "line 1: opset: 0 is less than 1"),
         (
+            "{base: x, output: y, adapters: {}, runtime: genia}",
+            "line 1: runtime: 'genia' is none that a bundle can be written for (did you mean 'genai'?); there is genai",
+        ),
+        (
             "{base: x, output: y, adapters: {a: {path: z, as_lora: 0}}}",
             "line 1: adapters.a.as_lora: 0 is less than 1",
         ),
@@ -226,6 +232,7 @@ def test_the_project_s_recipes_run(path: Path, minilm: Path, tmp_path: Path) -> 
         task=found.task,
         opset=found.opset,
         precision=found.precision,
+        runtime=found.runtime,
         tolerance=found.tolerance,
         allow_no_effect=found.allow_no_effect,
         allow_pickle=found.allow_pickle,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 from click.core import ParameterSource
@@ -20,6 +20,7 @@ Examples:
   edgeadapt export all-MiniLM-L6-v2 --adapter spam=adapters/spam --adapter intents=adapters/intents -o bundle
   edgeadapt export bert-base --adapter spam=adapters/spam --labels spam=ham,spam --task text-classification -o bundle
   edgeadapt export bert-base --adapter topics=adapters/topics --problem-type topics=multi_label_classification -o bundle
+  edgeadapt export SmolLM2-135M-Instruct --adapter tales=adapters/tales --runtime genai -o bundle
   edgeadapt export --config export_configs/minilm-multitask.yaml
 """
 )
@@ -68,6 +69,11 @@ Examples:
     show_default=True,
     help="How the base's weights are stored. int4 is for text generation; adapters stay in fp32.",
 )
+@click.option(
+    "--runtime",
+    type=click.Choice(["genai"]),
+    help="Let this runtime load the bundle, too: genai is onnxruntime-genai, which runs decoders.",
+)
 @options.gate_options
 @options.trust_options
 @click.option("--config", type=options.FOLDER, metavar="FILE", help="A recipe in YAML, in place of all the above.")
@@ -84,6 +90,7 @@ def export(
     output: Path | None,
     opset: int | None,
     precision: Precision,
+    runtime: Literal["genai"] | None,
     max_abs: float | None,
     effect_fraction: float | None,
     allow_no_effect: bool,
@@ -124,6 +131,7 @@ def export(
                 task=task,
                 opset=opset,
                 precision=precision,
+                runtime=runtime,
                 tolerance=options.tolerance(max_abs, effect_fraction),
                 allow_no_effect=allow_no_effect,
                 allow_pickle=allow_pickle,
@@ -135,6 +143,7 @@ def export(
             task=recipe.task,
             opset=recipe.opset,
             precision=recipe.precision,
+            runtime=recipe.runtime,
             tolerance=recipe.tolerance,
             allow_no_effect=recipe.allow_no_effect,
             allow_pickle=recipe.allow_pickle,

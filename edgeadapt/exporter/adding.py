@@ -16,7 +16,17 @@ from edgeadapt import bundle, parity, tasks
 from edgeadapt.adapter import Adapter, Array
 from edgeadapt.bundle import AdapterRecord, Manifest, TensorRecord
 from edgeadapt.errors import AdapterError, ParityError, listed, nearest
-from edgeadapt.exporter import assemble, bare, binding, folders, precision, problem_types, trained_tasks
+from edgeadapt.exporter import (
+    assemble,
+    bare,
+    binding,
+    folders,
+    genai,
+    genai_proof,
+    precision,
+    problem_types,
+    trained_tasks,
+)
 from edgeadapt.exporter.progress import Progress, silent
 from edgeadapt.graph import packed, sites, subgraph
 from edgeadapt.graph.fold import base_weights, fold
@@ -45,7 +55,8 @@ def add(
     bundle brings PyTorch's outputs with it, and is held to these.
 
     Where the model lacks slots that the adapter needs, its graph is merged anew from the base and put in place by
-    replacing the manifest, so that a reader sees the bundle before or after, never between.
+    replacing the manifest, so that a reader sees the bundle before or after, never between. What onnxruntime-genai
+    loads of a bundle grows with it.
 
     Args:
         folder: The bundle.
@@ -82,8 +93,11 @@ def add(
         adapter = binding.bind(checkpoint, wirings, base_weights(base), said)
         trained_tasks.check(checkpoint, adapter, wirings, manifest.task)
         adapter = packed.packed(adapter, wirings)
+    if genai.is_written(folder):
+        genai.check_methods({name: adapter})
     progress("comparing its outputs")
     new = _with_slots(folder, manifest, wirings, adapter)
+    before = _merged_files(folder, manifest)
     with bundle.new_folder(target) as home:
         home.rmdir()
         assemble.write_adapter(home, name, adapter, wirings, manifest.fingerprint)
@@ -104,6 +118,10 @@ def add(
                 inputs, reference = _inputs(folder), f"its fold in onnxruntime {onnxruntime.__version__}"
                 report, outputs = _compare(folder, model, new, wirings, name, adapter, inputs, neutrals, tolerance)
             _judge(report, allow_no_effect)
+            held = parity.for_int8(tolerance) if manifest.model.precision == "int4" else tolerance
+            for graph in _for_genai(folder, model, manifest, new, neutrals):
+                weights = home / assemble.WEIGHTS
+                _judge(genai_proof.report(graph, name, weights, inputs, outputs, None, held), True)
             if manifest.model.precision == "int4":
                 report = _in_int8(model, new, report, adapter, inputs, outputs, neutrals)
                 reference = f"{reference}, {precision.ROUNDING}"
@@ -112,7 +130,7 @@ def add(
             if new is not manifest:
                 _commit(folder, manifest, new, model, neutrals)
         finally:
-            _sweep(folder, {*_merged_files(manifest), model.name})
+            _sweep(folder, {*before, model.name, _grown_graph(new)})
     return report
 
 
@@ -273,12 +291,40 @@ def _judge(report: ParityReport, allow_no_effect: bool) -> None:
         raise ParityError.collect(f"Adapter {report.name!r} fails:", problems, "The bundle is as it was.")
 
 
+def _for_genai(
+    folder: Path, model: Path, old: Manifest, new: Manifest, neutrals: Mapping[str, Array]
+) -> tuple[Path, ...]:
+    """Returns the graph that onnxruntime-genai will load, written anew where slots came in; nothing without one."""
+    if not genai.is_written(folder):
+        return ()
+    if new is old:
+        return (folder / genai.graph_name(folder),)
+    genai.write_graph(folder, model, new, neutrals, _grown_graph(new))
+    return (folder / _grown_graph(new),)
+
+
+def _grown_graph(manifest: Manifest) -> str:
+    return f"genai-{len(manifest.slots)}-slots.onnx"
+
+
 def _commit(folder: Path, old: Manifest, new: Manifest, model: Path, neutrals: Mapping[str, Array]) -> None:
-    """Puts a merged graph in place: the manifest that names it is replaced last, in one step."""
+    """Puts a merged graph in place: the manifest that names it is replaced last, in one step.
+
+    What onnxruntime-genai loads begins at a file that can't change together with the manifest: meanwhile no manifest
+    lists it, so that it is whole for both at every moment.
+    """
     grown = _stored(new) != _stored(old)
     stored = assemble.write_neutrals(folder, neutrals, len(new.slots)) if grown else old.model.neutrals
-    files = {name: record for name, record in old.files.items() if name not in _merged_files(old)}
-    files |= bundle.record_files(folder, [name for name in (model.name, stored) if name])
+    replaced = {*_merged_files(folder, old), *genai.files(folder)}
+    files = {name: record for name, record in old.files.items() if name not in replaced}
+    made = [name for name in (model.name, stored) if name]
+    if genai.is_written(folder):
+        unlisted = genai.files(folder)
+        meanwhile = {name: record for name, record in old.files.items() if name not in unlisted}
+        bundle.write_manifest(folder, replace(old, files=meanwhile))
+        genai.point_to(folder, _grown_graph(new))
+        made += genai.files(folder)
+    files |= bundle.record_files(folder, made)
     bundle.write_manifest(folder, replace(new, model=replace(new.model, file=model.name, neutrals=stored), files=files))
 
 
@@ -286,12 +332,13 @@ def _stored(manifest: Manifest) -> set[str]:
     return {slot.name for slot in manifest.slots if slot.neutral == "stored"}
 
 
-def _merged_files(manifest: Manifest) -> set[str]:
-    return {name for name in (manifest.model.file, manifest.model.neutrals) if name}
+def _merged_files(folder: Path, manifest: Manifest) -> set[str]:
+    own = {name for name in (manifest.model.file, manifest.model.neutrals) if name}
+    return own | {name for name in genai.files(folder) if name != genai.CONFIG}
 
 
 def _sweep(folder: Path, merged: set[str]) -> None:
-    """Removes what the manifest doesn't name: the graph that was replaced, or the one that wasn't put in place."""
-    for name in merged - _merged_files(bundle.read_manifest(folder)):
+    """Removes what the bundle doesn't use: the graph that was replaced, or the one that wasn't put in place."""
+    for name in merged - _merged_files(folder, bundle.read_manifest(folder)):
         with suppress(OSError):  # a spare file harms nobody, and on Windows nobody can remove one that is in use
             (folder / name).unlink(missing_ok=True)

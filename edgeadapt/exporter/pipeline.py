@@ -14,10 +14,11 @@ from edgeadapt import bundle, parity, tasks
 from edgeadapt.adapter import Adapter
 from edgeadapt.bundle import Manifest, TensorRecord
 from edgeadapt.errors import ConfigError, EdgeAdaptError
-from edgeadapt.exporter import assemble, binding, folders, preprocess, problem_types, trained_tasks
+from edgeadapt.exporter import assemble, binding, folders, genai, genai_proof, preprocess, problem_types, trained_tasks
 from edgeadapt.exporter import checkpoint as checkpoints
 from edgeadapt.exporter import precision as precisions
 from edgeadapt.exporter.checkpoint import Checkpoint
+from edgeadapt.exporter.genai import Runtime
 from edgeadapt.exporter.precision import Precision
 from edgeadapt.exporter.progress import Progress, silent
 from edgeadapt.graph import packed
@@ -58,6 +59,7 @@ class _Wanted:
     task: str | None
     opset: int | None
     precision: Precision
+    runtime: Runtime | None
     tolerance: Tolerance
     allow_no_effect: bool
 
@@ -85,6 +87,7 @@ def export(
     task: str | None = None,
     opset: int | None = None,
     precision: Precision = "fp32",
+    runtime: Runtime | None = None,
     tolerance: Tolerance = Tolerance(),  # noqa: B008  # frozen
     allow_no_effect: bool = False,
     allow_pickle: bool = False,
@@ -102,6 +105,7 @@ def export(
         opset: ONNX opset to write; the newest that ONNX Runtime loads where it isn't given.
         precision: How the base's weights are stored: `"int4"` takes an eighth of the space, for text generation.
             Adapters stay in fp32.
+        runtime: What else loads the bundle: `"genai"` for onnxruntime-genai, which runs decoders.
         tolerance: What the parity gate holds every adapter to.
         allow_no_effect: Lets adapters pass that don't move the base's outputs.
         allow_pickle: Permits adapters in `.bin` files, which are read in a process of their own.
@@ -116,6 +120,7 @@ def export(
         ['none', 'spam']
     """
     precisions.check(precision)
+    genai.check_runtime(runtime)
     own = {name: each for name, each in adapters.items() if isinstance(each, Mapping)}
     sources = _sources({name: each for name, each in adapters.items() if not isinstance(each, Mapping)}, list(adapters))
     with bundle.new_folder(Path(output)) as folder, tempfile.TemporaryDirectory() as spare:
@@ -126,7 +131,7 @@ def export(
 
             for name, each in own.items():
                 modules.check(name, each)
-        wanted = _Wanted(task, opset, precision, tolerance, allow_no_effect)
+        wanted = _Wanted(task, opset, precision, runtime, tolerance, allow_no_effect)
         exported = _export(str(base), sources, own, read, folder, Path(spare), wanted, progress)
     return Exported(Path(output), *exported)
 
@@ -194,16 +199,20 @@ def _export(
     progress: Progress,
 ) -> tuple[tuple[ParityReport, ...], tuple[str, ...]]:
     from edgeadapt.exporter import base as bases
-    from edgeadapt.exporter import cases, decoding, forward, gate, int4, live, modules, reference, trace
+    from edgeadapt.exporter import cases, decoding, forward, gate, genai_tokens, int4, live, modules, reference, trace
 
     progress("loading the base")
     name = _task(wanted.task, checkpoint_of, source)
     if wanted.precision == "int4":
         precisions.check_task(name)
+    if wanted.runtime is not None:
+        genai.check_task(name)
     with bases.quiet():
         opened = bases.load(source, name)
         preprocessor = preprocess.load_preprocessing(source)
         case = cases.case(opened, preprocessor)
+        if wanted.runtime is not None:
+            genai.check_inputs(case.axes)
         progress("writing the base as ONNX")
         traced = trace.trace(opened, case.example, case.axes, case.outputs, wanted.opset)
         outputs, fingerprint = tasks.get(name).OUTPUTS, bases.fingerprint(opened)
@@ -216,6 +225,8 @@ def _export(
         progress("converting adapters")
         weights = base_weights(ir.load(folder / assemble.BASE))
         bound = _bind(sources, own, checkpoint_of, opened, traced, weights, case)
+        if wanted.runtime is not None:
+            genai.check_methods(bound)
         progress("running PyTorch for reference")
         plain, probes = reference.base_outputs(opened, traced.wirings, case.inputs, list(outputs))
         bench = live.Bench(opened, traced.wirings, weights, case.inputs, list(outputs))
@@ -236,6 +247,11 @@ def _export(
         assemble.write_none(homes / bundle.NONE, fingerprint)
         for each, adapter in adapters.items():
             assemble.write_adapter(homes / each, each, adapter, traced.wirings, fingerprint)
+        notes = list(traced.notes)
+        if wanted.runtime is not None:
+            neutrals = assemble.stored_neutrals(folder, traced.wirings, manifest.slots)
+            genai.write(folder, manifest, neutrals, opened.model.config)
+            notes += genai_tokens.write(preprocessor, manifest.tokenizer, folder)
         assemble.write_manifest(folder, manifest)
     progress("comparing ONNX Runtime with PyTorch")
     expected = gate.Expected(case.inputs, plain, probes, {each: found.outputs for each, found in lives.items()})
@@ -243,6 +259,8 @@ def _export(
         load(folder, verify="adapters"), expected, wanted.tolerance, allow_no_effect=wanted.allow_no_effect
     )
     by_name = {report.name: report for report in reports}
+    if wanted.runtime is not None:
+        reports = (*reports, *genai_proof.judge(folder, expected, wanted.tolerance))
     if whole is not None:
         precisions.run_in_int8(folder, manifest)
         fast = gate.judge(
@@ -257,7 +275,7 @@ def _export(
         made_with = lives[each].made_with if each in lives else reference.versions()
         made_with += "" if whole is None else f", {precisions.ROUNDING}"
         assemble.add_parity(homes / each, by_name[each].record(made_with))
-    notes = [*traced.notes, *(note for found in lives.values() for note in found.notes)]
+    notes += [note for found in lives.values() for note in found.notes]
     if not case.real:
         notes.append("the base has no tokenizer: parity was measured on random tokens")
     return reports, tuple(notes)

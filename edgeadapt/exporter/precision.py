@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from edgeadapt import bundle, tasks
 from edgeadapt.errors import ConfigError, UnsupportedError, listed, nearest
-from edgeadapt.exporter import assemble
+from edgeadapt.exporter import assemble, genai
 from edgeadapt.graph.quantised import set_arithmetic
 
 Precision: TypeAlias = Literal["fp32", "int4"]
@@ -48,7 +48,8 @@ def is_comparable(record: bundle.ParityRecord, manifest: bundle.Manifest) -> boo
 
 def run_in_int8(folder: Path, manifest: bundle.Manifest) -> None:
     """Turns a bundle's models to int8 arithmetic, and tells the manifest."""
-    for name in (assemble.BASE, manifest.model.file):
+    graphs = [assemble.BASE, manifest.model.file, *([genai.GRAPH] if genai.is_written(folder) else [])]
+    for name in graphs:
         model = ir.load(folder / name)
         set_arithmetic(model, "int8")
         ir.save(model, folder / name)

@@ -5,6 +5,7 @@
     output: ../build/minilm-multitask
     opset: 23
     precision: fp32                          # or int4, for text-generation
+    runtime: genai                           # for a decoder: onnxruntime-genai loads the bundle, too
     tolerance: {max_abs: 1e-4, effect_fraction: 0.01}
     allow_no_effect: false
     allow_pickle: false
@@ -26,14 +27,15 @@ from pathlib import Path
 
 from edgeadapt import bundle, tasks
 from edgeadapt.errors import AdapterError, ConfigError, listed, nearest
-from edgeadapt.exporter import problem_types
+from edgeadapt.exporter import genai, problem_types
+from edgeadapt.exporter.genai import Runtime
 from edgeadapt.exporter.pipeline import AdapterSource
 from edgeadapt.exporter.precision import PRECISIONS, Precision
 from edgeadapt.exporter.strict_yaml import Mapped, Node, Reader, compose
 from edgeadapt.parity import Tolerance
 
 REQUIRED = ("base", "output", "adapters")
-OPTIONAL = ("task", "opset", "precision", "tolerance", "allow_no_effect", "allow_pickle")
+OPTIONAL = ("task", "opset", "precision", "runtime", "tolerance", "allow_no_effect", "allow_pickle")
 TOLERANCE_KEYS = ("max_abs", "effect_fraction")
 ADAPTER_KEYS = ("path", "labels", "problem_type", "as_lora")
 
@@ -49,6 +51,7 @@ class Recipe:
         task: The task, or None to take it from the adapters.
         opset: The ONNX opset, or None for the newest that works.
         precision: How the base's weights are stored.
+        runtime: What else loads the bundle, or None.
         tolerance: What the parity gate holds every adapter to.
         allow_no_effect: Lets adapters pass that don't move the base's outputs.
         allow_pickle: Permits adapters in `.bin` files.
@@ -60,6 +63,7 @@ class Recipe:
     task: str | None
     opset: int | None
     precision: Precision
+    runtime: Runtime | None
     tolerance: Tolerance
     allow_no_effect: bool
     allow_pickle: bool
@@ -79,6 +83,7 @@ def read(path: Path) -> Recipe:
     task = reader.checked(fields.get("task"), "task", reader.text, _task_problem)
     opset = reader.checked(fields.get("opset"), "opset", reader.integer, _positive_problem)
     precision = reader.checked(fields.get("precision"), "precision", reader.text, _precision_problem)
+    runtime = reader.checked(fields.get("runtime"), "runtime", reader.text, genai.runtime_problem)
     tolerance = _tolerance(reader, fields.get("tolerance"))
     allow_no_effect = reader.boolean(fields.get("allow_no_effect"), "allow_no_effect")
     allow_pickle = reader.boolean(fields.get("allow_pickle"), "allow_pickle")
@@ -94,6 +99,7 @@ def read(path: Path) -> Recipe:
         task=task,
         opset=opset,
         precision="int4" if precision == "int4" else "fp32",
+        runtime=next((each for each in genai.RUNTIMES if each == runtime), None),
         tolerance=tolerance,
         allow_no_effect=bool(allow_no_effect),
         allow_pickle=bool(allow_pickle),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgeadapt.bundle import adapter_names, read_adapter, read_manifest
+from tests import tiny
 from tests.cli.conftest import Invoke
 
 
@@ -49,6 +50,28 @@ def test_a_recipe_becomes_a_bundle(
     assert (manifest.task, manifest.model.opset) == ("text-classification", 18)
     record = read_adapter(tmp_path / "bundle" / "adapters" / "spam")
     assert (record.labels, record.problem_type) == (("ham", "spam"), "regression")
+
+
+def test_another_runtime_loads_the_bundle_of_a_decoder(tmp_path: Path, invoke: Invoke) -> None:
+    tiny.base(tmp_path / "base", "llama", "text-generation")
+    tales = tiny.lora_adapter(tmp_path / "base", tmp_path / "tales", "text-generation", targets="q_proj")
+    output = tmp_path / "bundle"
+
+    result = invoke("export", tmp_path / "base", f"--adapter=tales={tales}", "--runtime", "genai", "-o", output)
+
+    lines = [line.strip() for line in result.stdout.splitlines()]
+    for name in ("none, genai", "tales, genai"):
+        assert any(line.startswith(name) and line.endswith("passed") for line in lines)
+    assert {"genai.onnx", "genai_config.json"} <= set(read_manifest(output).files)
+
+
+@pytest.mark.parametrize("arguments", [["--task", "text-classification"], ["--task", "fill-mask"]])
+def test_another_runtime_is_refused_where_it_runs_no_such_task(
+    arguments: list[str], tiny_base: Path, tmp_path: Path, invoke: Invoke
+) -> None:
+    result = invoke("export", tiny_base, "--runtime", "genai", *arguments, "-o", tmp_path / "bundle", code=2)
+    assert f"onnxruntime-genai runs text-generation, and the task is {arguments[1]}." in result.stderr
+    assert not (tmp_path / "bundle").exists()
 
 
 @pytest.mark.parametrize(
