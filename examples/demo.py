@@ -9,23 +9,22 @@ Example:
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
 import edgeadapt
+from builds import ADAPTERS as FOLDERS
+from builds import BUILD, clear, megabytes, shown
 from edgeadapt.cli import terminal
 from edgeadapt.exporter.adding import add
 from edgeadapt.exporter.merging import merge
 
-ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = ROOT / "examples" / "adapters"
 ADAPTERS = {name: FOLDERS / name for name in ("spam", "intents", "reviews", "tones")}
 ADDED = "banking"
-BUNDLE = ROOT / "build" / "demo-bundle"
-FOLDED = ROOT / "build" / "demo-spam.onnx"
+BUNDLE = BUILD / "demo-bundle"
+FOLDED = BUILD / "demo-spam.onnx"
 
 BATCH = (
     ("spam", "URGENT! You have won a 900 pound prize. Call 09061701461 now to claim it."),
@@ -44,7 +43,7 @@ BATCH = (
 @click.option("--base", type=click.Path(path_type=Path, exists=True), required=True, help="Folder of all-MiniLM-L6-v2.")
 def demo(base: Path) -> None:
     """Export, run, fold, and print the parity of all of it with PyTorch."""
-    _clear()
+    clear(BUNDLE, FOLDED)
     with terminal.stages() as progress:
         exported = edgeadapt.export(base, ADAPTERS, BUNDLE, progress=progress)
         added = add(BUNDLE, FOLDERS / ADDED, ADDED, progress=progress)
@@ -61,20 +60,8 @@ def demo(base: Path) -> None:
     terminal.show_table("one batch, one model, an adapter for each row", ("text", "adapter", "label", "score"), rows)
     terminal.show_reports("parity with PyTorch", [*exported.reports, replace(folded, name="spam, folded")])
     terminal.show_reports("parity of what was added with its fold", [added])
-    terminal.say(f"wrote {BUNDLE.relative_to(ROOT)} ({_megabytes(BUNDLE)} MB) and {FOLDED.relative_to(ROOT)}")
-    terminal.say(f'go on with: .venv/bin/edgeadapt run {BUNDLE.relative_to(ROOT)} --adapter spam --text "..."')
-
-
-def _clear() -> None:
-    """Removes what an earlier demo wrote, and nothing else."""
-    if BUNDLE.is_dir():
-        shutil.rmtree(BUNDLE)
-    FOLDED.unlink(missing_ok=True)
-    FOLDED.parent.mkdir(exist_ok=True)
-
-
-def _megabytes(folder: Path) -> int:
-    return round(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6)
+    terminal.say(f"wrote {shown(BUNDLE)} ({megabytes(BUNDLE)} MB) and {shown(FOLDED)}")
+    terminal.say(f'go on with: .venv/bin/edgeadapt run {shown(BUNDLE)} --adapter spam --text "..."')
 
 
 if __name__ == "__main__":

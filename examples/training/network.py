@@ -1,4 +1,4 @@
-"""The network: the base with a fresh classifier, with an adapter on it, and the loop that trains both."""
+"""The network: the base with a fresh classifier, with an adapter on it, both of them trained."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ import numpy as np
 import torch
 import transformers
 from peft import LoraConfig, get_peft_model
-from rich.progress import track
 from torch import nn
-from torch.optim.lr_scheduler import LambdaLR
 from transformers import BertForSequenceClassification, PreTrainedTokenizerBase
 
 from training.batches import make_batches
+from training.loop import fit
 from training.recipes import Bottleneck, Lora, Recipe
 from training.rows import Row
-from training.settings import BATCH_ROWS, HEAD, LORA_DROPOUT, MAX_GRADIENT_NORM, SEED, WARMUP_SHARE, WEIGHT_DECAY
+from training.settings import BATCH_ROWS, HEAD, SEED
 
 
 def load_base(base: Path, labels: Sequence[str]) -> BertForSequenceClassification:
@@ -45,7 +44,7 @@ def attach_lora(recipe: Recipe, method: Lora, base: Path) -> nn.Module:
         task_type="SEQ_CLS",
         r=method.rank,
         lora_alpha=method.alpha,
-        lora_dropout=LORA_DROPOUT,
+        lora_dropout=method.dropout,
         use_dora=method.dora,
         target_modules=method.targets if isinstance(method.targets, str) else list(method.targets),
         modules_to_save=[HEAD],
@@ -75,17 +74,7 @@ def train(recipe: Recipe, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBas
     transformers.set_seed(SEED)  # Python, numpy and torch
     rng = np.random.default_rng(SEED)
     model = attach(recipe, base).train()
-    weights = [weight for weight in model.parameters() if weight.requires_grad]
-    optimiser = torch.optim.AdamW(weights, lr=recipe.learning_rate, weight_decay=WEIGHT_DECAY)
-    steps = recipe.epochs * -(-len(rows) // BATCH_ROWS)
-    warmup = round(WARMUP_SHARE * steps)
-    schedule = LambdaLR(optimiser, lambda step: min((step + 1) / warmup, (steps - step) / (steps - warmup)))
     batches = (batch for _ in range(recipe.epochs) for batch in make_batches(rows, tokenizer, rng))
-    for inputs, labels in track(batches, description=recipe.name, total=steps):
-        loss = torch.nn.functional.cross_entropy(model(**inputs).logits, labels)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(weights, MAX_GRADIENT_NORM)
-        optimiser.step()
-        schedule.step()
-        optimiser.zero_grad()
+    losses = (torch.nn.functional.cross_entropy(model(**inputs).logits, labels) for inputs, labels in batches)
+    fit(model, losses, recipe.epochs * -(-len(rows) // BATCH_ROWS), recipe.learning_rate, recipe.name)
     return model.eval()

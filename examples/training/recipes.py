@@ -42,16 +42,18 @@ class Lora:
         rank: `r`.
         alpha: Updates are scaled by `alpha / rank`.
         dora: The weights keep a trained length (DoRA).
+        dropout: Share of a LoRA's inputs that a step of training leaves out.
     """
 
     targets: tuple[str, ...] | str
     rank: int
     alpha: int
     dora: bool = False
+    dropout: float = LORA_DROPOUT
 
     def __str__(self) -> str:
         """Say it in one line."""
-        return f"rank {self.rank}, alpha {self.alpha}, dropout {LORA_DROPOUT}"
+        return f"rank {self.rank}, alpha {self.alpha}, dropout {self.dropout:g}"
 
 
 @dataclass(frozen=True, slots=True)

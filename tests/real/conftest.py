@@ -8,6 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 MINILM = ROOT / ".models" / "all-MiniLM-L6-v2"
+SMOLLM2 = ROOT / ".models" / "SmolLM2-135M-Instruct"
 BANKING = ROOT / "examples" / "adapters" / "banking"  # AdapterHub's
 ADAPTERS = {name: ROOT / "examples" / "adapters" / name for name in ("spam", "intents", "reviews", "tones")}
 
@@ -18,6 +19,14 @@ def minilm() -> Path:
     if not (MINILM / "config.json").is_file():
         pytest.skip(f"{MINILM.relative_to(ROOT)} is not there: `make test` fetches it")
     return MINILM
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """The folder of SmolLM2-135M-Instruct."""
+    if not (SMOLLM2 / "config.json").is_file():
+        pytest.skip(f"{SMOLLM2.relative_to(ROOT)} is not there: `make test` fetches it")
+    return SMOLLM2
 
 
 @pytest.fixture(scope="session")
