@@ -16,7 +16,7 @@ from edgeadapt import bundle, parity, tasks
 from edgeadapt.adapter import Adapter, Array
 from edgeadapt.bundle import PAST, AdapterRecord, Manifest, TensorRecord
 from edgeadapt.errors import AdapterError, ParityError, listed, nearest
-from edgeadapt.exporter import assemble, bare, binding, folders, problem_types, trained_tasks
+from edgeadapt.exporter import assemble, bare, binding, folders, initial_cache, problem_types, trained_tasks
 from edgeadapt.exporter.progress import Progress, silent
 from edgeadapt.graph import sites, subgraph
 from edgeadapt.graph.fold import base_weights, fold
@@ -41,7 +41,8 @@ def add(
     """Adds a trained adapter, or one of another bundle of the same base, to a bundle.
 
     PyTorch isn't here to compare with, so the reference is another road to the same numbers: the adapter folded into
-    the base's weights, run on the inputs of the base's own parity case. The record says so. An adapter of another
+    the base's weights, run on the inputs of the base's own parity case; of a cache that texts begin with, the base as
+    PyTorch wrote it. The record says so. An adapter of another
     bundle brings PyTorch's outputs with it, and is held to these.
 
     Where the model lacks slots that the adapter needs, its graph is merged anew from the base and put in place by
@@ -71,15 +72,16 @@ def add(
     _check_free(folder, name)
     progress("reading the adapter")
     wirings = sites.read(folder)
+    start = initial_cache.of_bundle(folder, manifest, wirings)
     record = _converted(source, manifest) if (source / bundle.ADAPTER).is_file() else None
     if record is not None:
-        attachments = subgraph.read(source / subgraph.FILE)
-        adapter = Adapter(record.method, attachments, record.labels, record.problem_type, record.source)
-        adapter = binding.refit(source, adapter, wirings, said)
+        attachments, cache = subgraph.read(source / subgraph.FILE)
+        adapter = Adapter(record.method, attachments, record.labels, record.problem_type, record.source, cache)
+        adapter = binding.refit(source, adapter, wirings, said, start)
     else:
         checkpoint = folders.read(source, allow_pickle=allow_pickle)
         base = ir.load(folder / assemble.BASE)
-        adapter = binding.bind(checkpoint, wirings, base_weights(base), said)
+        adapter = binding.bind(checkpoint, wirings, base_weights(base), said, start)
         trained_tasks.check(checkpoint, adapter, wirings, manifest.task)
     progress("comparing its outputs")
     new = _with_slots(folder, manifest, wirings, adapter)
@@ -99,7 +101,8 @@ def add(
                 report = _replay(model, new, name, adapter, case, record.parity.effect, neutrals, tolerance)
                 inputs, outputs = case["input"], case["output"]
             else:
-                inputs, reference = _inputs(folder), f"its fold in onnxruntime {onnxruntime.__version__}"
+                road = "the base begun with its cache" if adapter.cache else "its fold"
+                inputs, reference = _inputs(folder), f"{road} in onnxruntime {onnxruntime.__version__}"
                 report, outputs = _compare(folder, model, new, wirings, name, adapter, inputs, neutrals, tolerance)
             _judge(report, allow_no_effect)
             assemble.write_case(home / assemble.PARITY, inputs, outputs, {})
@@ -196,17 +199,20 @@ def _compare(
     neutrals: Mapping[str, Array],
     tolerance: Tolerance,
 ) -> tuple[ParityReport, dict[str, Array]]:
-    """Returns the report of the adapter, switched against folded, and the folded outputs."""
+    """Returns the report of the adapter, switched against folded, and the folded outputs.
+
+    What a cache begins with is fed to both: the model that runs, rewritten for speed, is held to the base as it is.
+    """
     session = bare.open_model(model)
     arrays = adapter.arrays()
-    got = bare.run(session, {**inputs, **bare.fill(manifest.slots, arrays, neutrals)})
+    got = bare.run(session, {**inputs, **bare.fill(manifest.slots, arrays, neutrals)}, adapter.cache)
     heads = {slot.name for slot in manifest.slots if slot.method == HEAD}
     own = {key: array for key, array in arrays.items() if key in heads and _needed(key, array, manifest, neutrals)}
     plain = bare.run(session, {**inputs, **bare.fill(manifest.slots, own, neutrals)})
     folded = ir.load(folder / assemble.BASE)
     fold(folded, wirings, [(name, adapter)])
     with bare.scratch(folder, folded, name) as path:
-        expected = bare.run(bare.open_model(path), inputs)
+        expected = bare.run(bare.open_model(path), inputs, adapter.cache)
     classes = manifest.task != "feature-extraction"
     return parity.compare(name, got, expected, plain, tolerance, padding(inputs, manifest), classes=classes), expected
 
@@ -229,7 +235,8 @@ def _replay(
             f"Adapter {name!r} was converted for other inputs: got {listed(sorted(inputs))}, expected "
             f"{listed(sorted(expected))}.\nAdd it to a bundle of the same task, or add its checkpoint."
         )
-    got = bare.run(bare.open_model(model), {**inputs, **bare.fill(manifest.slots, adapter.arrays(), neutrals)})
+    feeds = {**inputs, **bare.fill(manifest.slots, adapter.arrays(), neutrals)}
+    got = bare.run(bare.open_model(model), feeds, adapter.cache)
     classes = manifest.task != "feature-extraction"
     report = parity.compare(name, got, case["output"], None, tolerance, padding(inputs, manifest), classes=classes)
     return replace(report, effect=effect, against_base=True)
