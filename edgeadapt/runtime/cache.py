@@ -132,7 +132,9 @@ class Shared:
 
     def held(self) -> Initial:
         """Returns what a cache of one row holds, `(1, heads, n, head_dim)` by name."""
-        return {name: value.numpy()[:, :, : int(self._lengths[0])] for name, value in self._values.items()}
+        length = int(self._lengths[0])
+        # Copies: what `numpy` gives is gone with the value.
+        return {name: value.numpy()[:, :, :length].copy() for name, value in self._values.items()}
 
     def feed(self, run: Run, ids: Array, mask: Array) -> Array:
         """See `Cache`."""
