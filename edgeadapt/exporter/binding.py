@@ -19,11 +19,10 @@ from edgeadapt.errors import BindingError, UnsupportedError
 from edgeadapt.exporter import checkpoint as checkpoints
 from edgeadapt.exporter import fit, tokens
 from edgeadapt.exporter.checkpoint import Checkpoint, Reading
-from edgeadapt.exporter.initial_cache import Start
+from edgeadapt.exporter.initial_cache import Start, misfits
 from edgeadapt.graph.sites import Wiring, Wirings
 from edgeadapt.graph.switch import HEAD
 from edgeadapt.methods import Module, Reader, trainable_tokens
-from edgeadapt.runtime.fit import initial_problems
 
 log = logging.getLogger("edgeadapt")
 
@@ -68,7 +67,7 @@ def bind(
     cache: dict[str, Array] = {}
     for reading in readings:
         if start is not None and isinstance(reading.reader, methods.Starter):
-            _begin(start, reading, names, cache, problems)
+            cache |= start.begin(reading, names, problems)
             continue
         modules = _bind_modules(reading, names, resolved, base, parts)
         fit.check_complete(reading, wirings, names, modules, problems)
@@ -101,19 +100,6 @@ def bind(
     return replace(finished(checkpoint, wirings, method, attachments, said, resolved.unused), cache=cache)
 
 
-def _begin(
-    start: Start, reading: Reading, names: Mapping[str, Array], cache: dict[str, Array], problems: list[str]
-) -> None:
-    """Puts into `cache` what a method begins a decoder's with."""
-    assert isinstance(reading.reader, methods.Starter)
-    changed, shared = _by_module(reading.reader, names)
-    problems += [f"{module}: has a {reading.reader.TITLE}, which belongs to no module" for module in changed]
-    try:
-        cache.update(start.cache(reading.reader, reading.config, shared))
-    except (BindingError, UnsupportedError) as error:
-        problems.append(str(error))
-
-
 def finished(
     checkpoint: Checkpoint,
     wirings: Wirings,
@@ -132,8 +118,6 @@ def refit(
 ) -> Adapter:
     """Returns an adapter that was bound for another bundle of the same base; what is `said` replaces its own words.
 
-    `start` is the base as a decoder with a cache, None where it is none.
-
     Raises:
         BindingError: The bundle's task has other modules, or other shapes; all of it at once.
     """
@@ -148,8 +132,7 @@ def refit(
             known[site, method] = params
     fit.check_shapes(wirings, known, problems)
     fit.check_open(wirings, [site for site, method in known if method == HEAD], problems)
-    if adapter.cache:
-        problems += initial_problems(adapter.cache, start.layers if start else {}, start.positions if start else None)
+    problems += misfits(adapter.cache, start)
     if problems:
         raise BindingError.collect(
             f"{source} does not fit this {wirings.model_type} base:",

@@ -14,6 +14,7 @@ from edgeadapt.adapter import Adapter, Array
 from edgeadapt.bundle import KEPT, PAST, PRESENT, Manifest
 from edgeadapt.errors import BindingError, UnsupportedError, listed
 from edgeadapt.exporter import bare
+from edgeadapt.exporter.checkpoint import Reading
 from edgeadapt.graph import embeddings
 from edgeadapt.graph.sites import Wirings
 from edgeadapt.methods import Starter
@@ -39,17 +40,25 @@ class Start:
     folder: Path
     wirings: Wirings
 
-    def cache(self, reader: Starter, config: Mapping[str, Any], shared: Mapping[str, Array]) -> Mapping[str, Array]:
-        """Returns what a checkpoint's cache begins with, `(1, heads, n, head_dim)` by the names of the layers.
+    def begin(self, reading: Reading, names: Mapping[str, Array], problems: list[str]) -> dict[str, Array]:
+        """Returns what a method begins the cache with, `(1, heads, n, head_dim)` by the names of the layers.
 
-        Raises:
-            BindingError: Tensors are missing, spare, or of other shapes.
-            UnsupportedError: It can't be done exactly.
+        Args:
+            reading: One of a checkpoint's methods, whose reader is a `methods.Starter`.
+            names: Its tensors by plain name.
+            problems: What is wrong is added here; then nothing is returned.
         """
-        found = reader.start(config, shared, self.layers, self._after)
-        if problems := initial_problems(found, self.layers, self.positions):
-            raise BindingError("\n".join(problems))
-        return found
+        parts = {name: reading.reader.split(name) for name in names}
+        shared = {own[1]: names[name] for name, own in parts.items() if own is not None}
+        assert isinstance(reading.reader, Starter)
+        try:
+            found = dict(reading.reader.start(reading.config, shared, self.layers, self._after))
+        except (BindingError, UnsupportedError) as error:
+            problems.append(str(error))
+            return {}
+        wrong = initial_problems(found, self.layers, self.positions)
+        problems += wrong
+        return {} if wrong else found
 
     def _after(self, vectors: Array) -> dict[str, Array]:
         """Returns the cache of the base after the embeddings `(n, width)` of some tokens.
@@ -87,6 +96,13 @@ def _feed(name: str, shape: list[Any], vectors: Array) -> Array:
     if name.startswith(PAST):
         return np.zeros((1, shape[1], 0, shape[3]), np.float32)
     return np.zeros([dim if isinstance(dim, int) else 1 for dim in shape], np.float32)
+
+
+def misfits(cache: Mapping[str, Array], start: Start | None) -> list[str]:
+    """Returns what is wrong with what an adapter's cache begins with; where `start` is None, the base has no cache."""
+    if not cache:
+        return []
+    return initial_problems(cache, start.layers if start else {}, start.positions if start else None)
 
 
 def of_bundle(folder: Path, manifest: Manifest, wirings: Wirings) -> Start | None:

@@ -192,8 +192,7 @@ class BundleRunner:
             if adapter not in checked:
                 checked.append(adapter)
                 own = [
-                    prompt if each == adapter else prompt[:1]
-                    for prompt, each in zip(prompts, adapters, strict=True)
+                    prompt if each == adapter else prompt[:1] for prompt, each in zip(prompts, adapters, strict=True)
                 ]
                 self._session.stream(own, adapter=adapter, **asdict(writing))
 

@@ -29,7 +29,7 @@ def decoder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     from edgeadapt.exporter.pipeline import export
 
     folder = tmp_path_factory.mktemp(request.param)
-    window = {"attention_types": [[["global", "local"], 1]], "window_size": 4}
+    window: dict[str, Any] = {"attention_types": [[["global", "local"], 1]], "window_size": 4}
     base = tiny.base(folder / "base", request.param, TASK, **(window if request.param == "gpt_neo" else {}))
     return load(export(base, all_kinds(base, folder, request.param), folder / "bundle").path)
 
