@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -89,6 +89,8 @@ class Adapter:
         labels: The labels of its head, or None where it has none of its own.
         problem_type: What its head was trained to answer, or None where it has none of its own or doesn't say.
         source: Where it came from, for the record: kind of checkpoint, library version, base model, alpha.
+        cache: What a decoder's cache holds before the first token, keys and values `(1, heads, n, head_dim)` by the
+            names that they enter the model under; empty where it holds nothing.
     """
 
     method: str
@@ -96,10 +98,12 @@ class Adapter:
     labels: tuple[str, ...] | None
     problem_type: ProblemType | None
     source: Mapping[str, Any]
+    cache: Params = field(default_factory=dict)
 
     def arrays(self) -> dict[str, Array]:
-        """Returns all params under their slots' names."""
-        return {name: array for attachment in self.attachments for name, array in attachment.named().items()}
+        """Returns all params under their slots' names, and what the cache begins with under its own."""
+        named = {name: array for attachment in self.attachments for name, array in attachment.named().items()}
+        return {**named, **self.cache}
 
     def size(self) -> int:
         """Returns the size of all params in bytes."""

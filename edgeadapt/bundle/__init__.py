@@ -12,7 +12,7 @@ from edgeadapt.bundle.documents import (
 )
 from edgeadapt.bundle.files import record_files, verify_files
 from edgeadapt.bundle.folders import new_folder, replace_file
-from edgeadapt.bundle.names import KEPT, NONE, PAST, PRESENT, check_adapter_name
+from edgeadapt.bundle.names import CACHE, KEPT, NONE, PAST, PRESENT, check_adapter_name
 from edgeadapt.bundle.records import (
     FORMAT,
     AdapterRecord,
@@ -33,6 +33,7 @@ from edgeadapt.bundle.records import (
 __all__ = [
     "ADAPTER",
     "ADAPTERS",
+    "CACHE",
     "FORMAT",
     "KEPT",
     "MANIFEST",

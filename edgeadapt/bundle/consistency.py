@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from edgeadapt.bundle.names import NONE, PAST, PRESENT
+from edgeadapt.bundle.names import CACHE, NONE, PAST, PRESENT
 from edgeadapt.bundle.records import AdapterRecord, ImageRecord, Manifest, Neutral, Slot
 
 WEIGHTS = "weights.onnx_adapter"
@@ -54,6 +54,8 @@ def adapter_problems(record: AdapterRecord) -> list[str]:
         problems.append("$.sites: expected {} for the adapter 'none', which is the base itself")
     if record.sites:
         problems += _listed("$.sites", WEIGHTS, record.files)
+    if CACHE in record.sites and [set(facts) for facts in record.sites[CACHE].values()] != [{"rank"}]:
+        problems.append(f"$.sites.{CACHE}: expected one method with a rank, how many tokens the cache begins with")
     return problems
 
 

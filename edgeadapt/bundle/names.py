@@ -12,7 +12,10 @@ NONE = "none"
 KEPT = "kept_positions"
 """A decoder's input `(batch, kept)`: the positions of each row's sequence whose logits are computed."""
 
-PAST, PRESENT = "past_key_values.", "present."
+CACHE = "past_key_values"
+"""A decoder's cache, as the place of what it holds before a text's first token; no module has this name."""
+
+PAST, PRESENT = f"{CACHE}.", "present."
 """What the names of a decoder's cache begin with, as it enters and as it leaves; `0.key` and the like follow."""
 
 _ADAPTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

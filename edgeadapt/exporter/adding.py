@@ -23,6 +23,7 @@ from edgeadapt.exporter import (
     folders,
     genai,
     genai_proof,
+    initial_cache,
     precision,
     problem_types,
     trained_tasks,
@@ -51,7 +52,8 @@ def add(
     """Adds a trained adapter, or one of another bundle of the same base, to a bundle.
 
     PyTorch isn't here to compare with, so the reference is another road to the same numbers: the adapter folded into
-    the base's weights, run on the inputs of the base's own parity case. The record says so. An adapter of another
+    the base's weights, run on the inputs of the base's own parity case; of a cache that texts begin with, the base as
+    PyTorch wrote it. The record says so. An adapter of another
     bundle brings PyTorch's outputs with it, and is held to these.
 
     Where the model lacks slots that the adapter needs, its graph is merged anew from the base and put in place by
@@ -82,15 +84,16 @@ def add(
     _check_free(folder, name)
     progress("reading the adapter")
     wirings = sites.read(folder)
+    start = initial_cache.of_bundle(folder, manifest, wirings)
     record = _converted(source, manifest) if (source / bundle.ADAPTER).is_file() else None
     if record is not None:
-        attachments = subgraph.read(source / subgraph.FILE)
-        adapter = Adapter(record.method, attachments, record.labels, record.problem_type, record.source)
-        adapter = binding.refit(source, adapter, wirings, said)
+        attachments, cache = subgraph.read(source / subgraph.FILE)
+        adapter = Adapter(record.method, attachments, record.labels, record.problem_type, record.source, cache)
+        adapter = binding.refit(source, adapter, wirings, said, start)
     else:
         checkpoint = folders.read(source, allow_pickle=allow_pickle)
         base = ir.load(folder / assemble.BASE)
-        adapter = binding.bind(checkpoint, wirings, base_weights(base), said)
+        adapter = binding.bind(checkpoint, wirings, base_weights(base), said, start)
         trained_tasks.check(checkpoint, adapter, wirings, manifest.task)
         adapter = packed.packed(adapter, wirings)
     if genai.is_written(folder):
@@ -115,7 +118,8 @@ def add(
                 report = _replay(model, new, name, adapter, case, record.parity.effect, neutrals, tolerance)
                 inputs, outputs = case["input"], case["output"]
             else:
-                inputs, reference = _inputs(folder), f"its fold in onnxruntime {onnxruntime.__version__}"
+                road = "the base begun with its cache" if adapter.cache else "its fold"
+                inputs, reference = _inputs(folder), f"{road} in onnxruntime {onnxruntime.__version__}"
                 report, outputs = _compare(folder, model, new, wirings, name, adapter, inputs, neutrals, tolerance)
             _judge(report, allow_no_effect)
             held = parity.for_int8(tolerance) if manifest.model.precision == "int4" else tolerance
@@ -219,17 +223,20 @@ def _compare(
     neutrals: Mapping[str, Array],
     tolerance: Tolerance,
 ) -> tuple[ParityReport, dict[str, Array]]:
-    """Returns the report of the adapter, switched against folded, and the folded outputs."""
+    """Returns the report of the adapter, switched against folded, and the folded outputs.
+
+    What a cache begins with is fed to both: the model that runs, rewritten for speed, is held to the base as it is.
+    """
     arrays = adapter.arrays()
     heads = {slot.name for slot in manifest.slots if slot.method == HEAD}
     own = {key: array for key, array in arrays.items() if key in heads and _needed(key, array, manifest, neutrals)}
     with bare.exact(model) as session:
-        got = bare.run(session, {**inputs, **bare.fill(manifest.slots, arrays, neutrals)})
+        got = bare.run(session, {**inputs, **bare.fill(manifest.slots, arrays, neutrals)}, adapter.cache)
         plain = bare.run(session, {**inputs, **bare.fill(manifest.slots, own, neutrals)})
     folded = ir.load(folder / assemble.BASE)
     fold(folded, wirings, [(name, adapter)])
     with bare.scratch(folder, folded, name) as path, bare.exact(path) as session:
-        expected = bare.run(session, inputs)
+        expected = bare.run(session, inputs, adapter.cache)
     classes = manifest.task != "feature-extraction"
     return parity.compare(name, got, expected, plain, tolerance, padding(inputs, manifest), classes=classes), expected
 
@@ -255,8 +262,9 @@ def _replay(
 ) -> ParityReport:
     """Returns the report of an adapter of another bundle against PyTorch's outputs, which it carries."""
     inputs = dict(case["input"])
+    feeds = {**inputs, **bare.fill(manifest.slots, adapter.arrays(), neutrals)}
     with bare.exact(model) as session:
-        got = bare.run(session, {**inputs, **bare.fill(manifest.slots, adapter.arrays(), neutrals)})
+        got = bare.run(session, feeds, adapter.cache)
     classes = manifest.task != "feature-extraction"
     report = parity.compare(name, got, case["output"], None, tolerance, padding(inputs, manifest), classes=classes)
     return replace(report, effect=effect, against_base=True)
@@ -272,7 +280,8 @@ def _in_int8(
     neutrals: Mapping[str, Array],
 ) -> ParityReport:
     """Returns the report of an adapter as it runs on weights in 4 bits, with the effect that it has in fp32."""
-    got = bare.run(bare.open_model(model), {**inputs, **bare.fill(manifest.slots, adapter.arrays(), neutrals)})
+    feeds = {**inputs, **bare.fill(manifest.slots, adapter.arrays(), neutrals)}
+    got = bare.run(bare.open_model(model), feeds, adapter.cache)
     tolerance = parity.for_int8(report.tolerance)
     fast = parity.compare(report.name, got, expected, None, tolerance, padding(inputs, manifest))
     return replace(fast, effect=report.effect, against_base=True)

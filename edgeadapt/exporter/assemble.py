@@ -19,6 +19,7 @@ from edgeadapt.graph.fold import base_weights
 from edgeadapt.graph.optimise import optimise
 from edgeadapt.graph.sites import Wirings
 from edgeadapt.graph.switch import HEAD, Bodies, switch
+from edgeadapt.runtime.decoder import virtual_tokens
 
 BASE = "base.onnx"
 MODEL = "model.onnx"
@@ -142,6 +143,8 @@ def write_adapter(folder: Path, name: str, adapter: Adapter, wirings: Wirings, f
     facts: dict[str, dict[str, dict[str, int]]] = {}
     for each in adapter.attachments:
         facts.setdefault(each.site, {})[each.method] = _rank(each, wirings)
+    if adapter.cache:
+        facts[bundle.CACHE] = {adapter.method: {"rank": virtual_tokens(adapter.cache)}}
     record = AdapterRecord(
         format=bundle.FORMAT,
         name=name,
@@ -198,6 +201,6 @@ def read_subgraphs(folder: Path, names: Iterable[str]) -> dict[str, Adapter]:
     for name in names:
         home = folder / bundle.ADAPTERS / name
         record = bundle.read_adapter(home)
-        attachments = subgraph.read(home / subgraph.FILE)
-        found[name] = Adapter(record.method, attachments, record.labels, record.problem_type, record.source)
+        attachments, cache = subgraph.read(home / subgraph.FILE)
+        found[name] = Adapter(record.method, attachments, record.labels, record.problem_type, record.source, cache)
     return found

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import onnx_ir as ir
@@ -14,7 +15,7 @@ import onnxruntime
 from edgeadapt.adapter import Array
 from edgeadapt.bundle import KEPT, Neutral, Slot
 from edgeadapt.graph.quantised import set_arithmetic
-from edgeadapt.runtime.decoder import BoundRun, Decoder, decoder
+from edgeadapt.runtime.decoder import Bound, BoundRun, Decoder, Initial, decoder
 from edgeadapt.runtime.filling import stretched
 from edgeadapt.runtime.generation import Generation, replay
 
@@ -51,23 +52,33 @@ def open_model(path: Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def run(session: onnxruntime.InferenceSession, feeds: Mapping[str, Array]) -> dict[str, Array]:
-    """Returns a model's outputs by name; of a decoder, the logits of a parity case."""
+def run(
+    session: onnxruntime.InferenceSession, feeds: Mapping[str, Array], initial: Initial = MappingProxyType({})
+) -> dict[str, Array]:
+    """Returns a model's outputs by name; of a decoder, the logits of a parity case.
+
+    Args:
+        session: The model.
+        feeds: An array for every input, of a decoder for those of a parity case and for its slots.
+        initial: What a decoder's cache holds before the first token.
+    """
     known = decoder((value.name, value.shape) for value in session.get_inputs())
     if known.layers:
-        return _replayed(session, known, feeds)
+        return _replayed(session, known, feeds, initial)
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, dict(feeds)), strict=True))
 
 
-def _replayed(session: onnxruntime.InferenceSession, known: Decoder, feeds: Mapping[str, Array]) -> dict[str, Array]:
+def _replayed(
+    session: onnxruntime.InferenceSession, known: Decoder, feeds: Mapping[str, Array], initial: Initial
+) -> dict[str, Array]:
     slots = {
         name: onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
         for name, array in feeds.items()
         if name not in CASE
     }
     run = BoundRun(session, slots)
-    return replay(Generation(lambda *_: run, known, len(feeds["input_ids"])), feeds)
+    return replay(Generation(lambda _, rows: Bound(run, [initial] * rows), known, len(feeds["input_ids"])), feeds)
 
 
 def fill(slots: Sequence[Slot], arrays: Mapping[str, Array], stored: Mapping[str, Array]) -> dict[str, Array]:

@@ -19,6 +19,7 @@ from edgeadapt.errors import BindingError, UnsupportedError
 from edgeadapt.exporter import checkpoint as checkpoints
 from edgeadapt.exporter import fit, tokens
 from edgeadapt.exporter.checkpoint import Checkpoint, Reading
+from edgeadapt.exporter.initial_cache import Start, misfits
 from edgeadapt.graph.sites import Wiring, Wirings
 from edgeadapt.graph.switch import HEAD
 from edgeadapt.methods import Module, Reader, trainable_tokens
@@ -38,7 +39,13 @@ HeadWords: TypeAlias = tuple[tuple[str, ...] | None, ProblemType | None]
 """What is said about a head: its labels and its problem type."""
 
 
-def bind(checkpoint: Checkpoint, wirings: Wirings, base: BaseWeight, said: HeadWords = (None, None)) -> Adapter:
+def bind(
+    checkpoint: Checkpoint,
+    wirings: Wirings,
+    base: BaseWeight,
+    said: HeadWords = (None, None),
+    start: Start | None = None,
+) -> Adapter:
     """Returns a checkpoint as an adapter of this base.
 
     Args:
@@ -46,6 +53,7 @@ def bind(checkpoint: Checkpoint, wirings: Wirings, base: BaseWeight, said: HeadW
         wirings: The sites of the base.
         base: Gives the base's own weights; a trained bias is kept as its distance from the base's.
         said: Labels and problem type of its head, each in place of the checkpoint's own.
+        start: The base as a decoder with a cache; None where it is none.
 
     Raises:
         BindingError: A tensor has no site, a site lacks a param, or shapes differ; all of them at once.
@@ -56,7 +64,11 @@ def bind(checkpoint: Checkpoint, wirings: Wirings, base: BaseWeight, said: HeadW
     names = _plain_names(checkpoint, problems)
     resolved = _Resolver(wirings, problems)
     parts: dict[tuple[str, str], dict[str, Array]] = {}
+    cache: dict[str, Array] = {}
     for reading in readings:
+        if start is not None and isinstance(reading.reader, methods.Starter):
+            cache |= start.begin(reading, names, problems)
+            continue
         modules = _bind_modules(reading, names, resolved, base, parts)
         fit.check_complete(reading, wirings, names, modules, problems)
     adapted = tuple(dict.fromkeys(form.partition("-")[0] for _, form in parts))
@@ -78,14 +90,14 @@ def bind(checkpoint: Checkpoint, wirings: Wirings, base: BaseWeight, said: HeadW
         raise BindingError.collect(
             f"{checkpoint.folder} does not fit this {wirings.model_type} base:", problems, _sides(names, wirings)
         )
-    if not parts:
+    if not parts and not cache:
         raise BindingError(f"{checkpoint.folder} holds no tensor that changes this base.")
     order = {name: position for position, name in enumerate(wirings.sites)}
     attachments = tuple(
         Attachment(*key, params) for key, params in sorted(parts.items(), key=lambda item: order[item[0][0]])
     )
     method = readings[0].name if checkpoint.kind == "peft" else "+".join(adapted)
-    return finished(checkpoint, wirings, method, attachments, said, resolved.unused)
+    return replace(finished(checkpoint, wirings, method, attachments, said, resolved.unused), cache=cache)
 
 
 def finished(
@@ -101,7 +113,9 @@ def finished(
     return Adapter(method, attachments, *head, _source(checkpoint, list(unused)))
 
 
-def refit(source: Path, adapter: Adapter, wirings: Wirings, said: HeadWords = (None, None)) -> Adapter:
+def refit(
+    source: Path, adapter: Adapter, wirings: Wirings, said: HeadWords = (None, None), start: Start | None = None
+) -> Adapter:
     """Returns an adapter that was bound for another bundle of the same base; what is `said` replaces its own words.
 
     Raises:
@@ -118,6 +132,7 @@ def refit(source: Path, adapter: Adapter, wirings: Wirings, said: HeadWords = (N
             known[site, method] = params
     fit.check_shapes(wirings, known, problems)
     fit.check_open(wirings, [site for site, method in known if method == HEAD], problems)
+    problems += misfits(adapter.cache, start)
     if problems:
         raise BindingError.collect(
             f"{source} does not fit this {wirings.model_type} base:",

@@ -98,6 +98,8 @@ def check_methods(adapters: Mapping[str, Adapter]) -> None:
     problems = []
     for name, adapter in adapters.items():
         found = {each.method for each in adapter.attachments if methods.replaces(each.method) in ("sequence", "keys")}
+        if adapter.cache:
+            found.add(adapter.method)
         if found:
             problems.append(f"{name}: {listed(sorted(found))}")
     if problems:

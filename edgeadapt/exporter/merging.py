@@ -18,7 +18,7 @@ from edgeadapt import bundle, parity
 from edgeadapt.adapter import Adapter, Array
 from edgeadapt.bundle import Manifest
 from edgeadapt.errors import AdapterError, ConfigError, OutputExistsError, ParityError, listed, nearest
-from edgeadapt.exporter import assemble, bare
+from edgeadapt.exporter import assemble, bare, initial_cache
 from edgeadapt.exporter.progress import Progress, silent
 from edgeadapt.graph import sites
 from edgeadapt.graph.fold import fold
@@ -48,7 +48,8 @@ def merge(
         adapters: Their names; folded in this order.
         output: The model's file; it must not exist.
         mode: `fold`: the adapters are absorbed and the model takes the base's inputs alone. `switch`: it takes their
-            slots too, which `weights.onnx_adapter` of each adapter fills.
+            slots too, which `weights.onnx_adapter` of each adapter fills; where an adapter is a cache that texts begin
+            with, it has what the model's first `past_key_values` are.
         tolerance: What the merged model's parity is held to.
         progress: Is told every stage.
 
@@ -69,6 +70,8 @@ def merge(
         bundle.verify_files(home, bundle.read_adapter(home).files)
     wirings = sites.read(folder)
     read = assemble.read_subgraphs(folder, adapters)
+    if mode == "fold":
+        initial_cache.refuse_fold(read)
     model = ir.load(folder / assemble.BASE)
     progress(f"merging {listed(list(adapters))}")
     if mode == "fold":
@@ -147,7 +150,7 @@ def _judged(
         feeds: dict[str, Array] = dict(case["input"])
         if mode == "switch":
             feeds |= bare.fill(slots, adapter.arrays(), neutrals)
-        got = bare.run(session, feeds)
+        got = bare.run(session, feeds, adapter.cache)
         reports.append(_report(name, got, case["output"], folder, manifest, feeds, tolerance))
     return tuple(reports)
 

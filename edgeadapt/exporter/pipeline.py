@@ -14,7 +14,17 @@ from edgeadapt import bundle, parity, tasks
 from edgeadapt.adapter import Adapter
 from edgeadapt.bundle import Manifest, TensorRecord
 from edgeadapt.errors import ConfigError, EdgeAdaptError
-from edgeadapt.exporter import assemble, binding, folders, genai, genai_proof, preprocess, problem_types, trained_tasks
+from edgeadapt.exporter import (
+    assemble,
+    binding,
+    folders,
+    genai,
+    genai_proof,
+    initial_cache,
+    preprocess,
+    problem_types,
+    trained_tasks,
+)
 from edgeadapt.exporter import checkpoint as checkpoints
 from edgeadapt.exporter import precision as precisions
 from edgeadapt.exporter.checkpoint import Checkpoint
@@ -224,7 +234,8 @@ def _export(
         assemble.write_base(folder, traced.model, traced.wirings)
         progress("converting adapters")
         weights = base_weights(ir.load(folder / assemble.BASE))
-        bound = _bind(sources, own, checkpoint_of, opened, traced, weights, case)
+        start = initial_cache.of_axes(case.axes, decoding.positions(opened), folder, traced.wirings)
+        bound = _bind(sources, own, checkpoint_of, opened, traced, weights, case, start)
         if wanted.runtime is not None:
             genai.check_methods(bound)
         progress("running PyTorch for reference")
@@ -310,6 +321,7 @@ def _bind(
     traced: Trace,
     weights: binding.BaseWeight,
     case: Case,
+    start: initial_cache.Start | None,
 ) -> dict[str, Adapter]:
     """Returns all adapters bound to the base, or all that doesn't fit."""
     from edgeadapt.exporter import merged, modules
@@ -319,7 +331,7 @@ def _bind(
         said = sources[name].labels, problem_types.get(sources[name].problem_type)
         try:
             if checkpoints.is_read(checkpoint):
-                found[name] = binding.bind(checkpoint, traced.wirings, weights, said)
+                found[name] = binding.bind(checkpoint, traced.wirings, weights, said, start)
             else:
                 found[name] = merged.bind(opened, traced.wirings, checkpoint, said)
             trained_tasks.check(checkpoint, found[name], traced.wirings, opened.task)

@@ -17,6 +17,7 @@ from torch import nn
 
 from edgeadapt import tasks
 from edgeadapt.adapter import NORMS, UNBIASED, Adapter, Array
+from edgeadapt.bundle import KEPT
 from edgeadapt.errors import CheckpointError
 from edgeadapt.exporter import base as bases
 from edgeadapt.exporter import checkpoint as checkpoints
@@ -87,8 +88,12 @@ def adapter_outputs(
     with tempfile.TemporaryDirectory() as folder:
         wrapped = load_peft(fresh, wirings, checkpoint, Path(folder) / "adapter")
     model: nn.Module = wrapped if wrapped.active_peft_config.is_prompt_learning else wrapped.get_base_model()
+    prompted = wrapped.active_peft_config.peft_type in PROMPTS
     try:
-        run = _run_prompted if wrapped.active_peft_config.peft_type in PROMPTS else forward.run
+        if KEPT in inputs and wrapped.active_peft_config.is_prompt_learning:
+            virtual = wrapped.active_peft_config.num_virtual_tokens if prompted else 0
+            return Outputs(_run_begun(fresh, inputs, names, model, virtual), plain)
+        run = _run_prompted if prompted else forward.run
         return Outputs(run(fresh, inputs, names, model), plain)
     except Exception as error:
         raise CheckpointError(f"PEFT can't run {checkpoint.folder} with this base:\n  {error}") from error
@@ -113,6 +118,32 @@ def _run_prompted(
         rows.append(
             forward.run(base, {name: array[row : row + 1, :end] for name, array in inputs.items()}, names, model)
         )
+    return {name: np.concatenate([each[name] for each in rows]) for name in names}
+
+
+def _run_begun(
+    base: bases.Base, inputs: Mapping[str, Array], names: Sequence[str], model: nn.Module, virtual: int
+) -> dict[str, Array]:
+    """Returns the outputs of a decoder whose texts begin with virtual tokens, each row by itself.
+
+    In a batch, PEFT puts them before a row's padding: a window that counts places sees less of them then, and behind a
+    prompt, where PEFT drops the positions that it is given, the padding is counted as if it were tokens.
+
+    Args:
+        base: The base.
+        inputs: A parity case.
+        names: Of the outputs.
+        model: The decoder in PEFT.
+        virtual: How many of its places are before the first token's.
+    """
+    rows = []
+    for row, mask in enumerate(inputs["attention_mask"]):
+        padding = int(np.argmax(mask))
+        own = {name: array[row : row + 1, padding:] for name, array in inputs.items() if name != KEPT}
+        own[KEPT] = inputs[KEPT][row : row + 1] - padding + virtual
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that the positions are dropped
+            rows.append(forward.run(base, own, names, model))
     return {name: np.concatenate([each[name] for each in rows]) for name in names}
 
 

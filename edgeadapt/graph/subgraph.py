@@ -10,10 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
 from edgeadapt import methods
-from edgeadapt.adapter import Adapter, Array, Attachment, Site
+from edgeadapt.adapter import Adapter, Array, Attachment, Params, Site
+from edgeadapt.bundle import PAST
 from edgeadapt.errors import CheckpointError
 from edgeadapt.graph import attention
 from edgeadapt.graph.nodes import Nodes
@@ -39,6 +41,8 @@ def build(adapter: Adapter, wirings: Wirings) -> ir.Model:
 
     An attention has `queries`, `key` and `value`, `(batch, heads, n, head_dim)`, and `mask`, `(batch, 1, n, n)`: what a
     query sees. A method that puts keys before its own gives `key_out`, `value_out` and `mask_out`.
+
+    What a decoder's cache begins with is an output, `past_key_values.0.key` `(1, heads, n, head_dim)` and the like.
     """
     graph = ir.Graph([], [], nodes=[], opset_imports={"": OPSET}, name="adapter")
     model = ir.Model(graph, ir_version=IR_VERSION, producer_name="edgeadapt")
@@ -46,6 +50,7 @@ def build(adapter: Adapter, wirings: Wirings) -> ir.Model:
     for name in dict.fromkeys(each.site for each in adapter.attachments):
         add = _add_attention if wirings.at(name).site.kind == "attention" else _add_site
         add(model, wirings.at(name), [by_key[key] for key in in_order(by_key) if key[0] == name])
+    graph.outputs.extend(_begin(graph, name, array) for name, array in adapter.cache.items())
     model.metadata_props[ATTACHMENTS] = json.dumps(
         [
             [each.site, each.method, list(each.params), *([] if each.body is None else [each.body.identifier()])]
@@ -53,6 +58,14 @@ def build(adapter: Adapter, wirings: Wirings) -> ir.Model:
         ]
     )
     return model
+
+
+def _begin(graph: ir.Graph, name: str, array: Array) -> ir.Value:
+    """Returns an initializer that is an output."""
+    tensor = ir.tensor(np.ascontiguousarray(array), name=name)
+    value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape), const_value=tensor)
+    graph.register_initializer(value)
+    return value
 
 
 def _add_site(model: ir.Model, wiring: Wiring, attachments: Sequence[Attachment]) -> None:
@@ -138,8 +151,8 @@ def _input(site: Site, end: str) -> ir.Value:
     )
 
 
-def read(path: Path) -> tuple[Attachment, ...]:
-    """Returns the params of a subgraph file, the inverse of `build`.
+def read(path: Path) -> tuple[tuple[Attachment, ...], Params]:
+    """Returns the params of a subgraph file, and what a cache begins with: the inverse of `build`.
 
     Raises:
         CheckpointError: The file is not a subgraph that edgeadapt wrote.
@@ -156,7 +169,8 @@ def read(path: Path) -> tuple[Attachment, ...]:
             )
             for site, method, params, *body in json.loads(model.metadata_props[ATTACHMENTS])
         ]
-        return tuple(attachments)
+        cache = {name: _array(tensor) for name, tensor in tensors.items() if name.startswith(PAST)}
+        return tuple(attachments), cache
     except Exception as error:
         raise CheckpointError(f"{path} is not an adapter's subgraph: {error}\nExport the adapter again.") from error
 

@@ -23,6 +23,8 @@ is a LoRA whose halves are shared) share a form:
     split(name)                           module and tensor of a name, or None where it isn't this method's
     read(config, module, tensors)         params by form
     spread(config, shared, ...)           what read() takes for each module, where the checkpoint has one tensor for all
+    start(config, shared, layers, after)  what a decoder's cache begins with, where the checkpoint comes down to that in
+                                          a decoder with a cache; no form and no slot is needed for it
 
 All arrays a graph sees are three-dimensional, whatever the module's own rank: `x` `(batch, n, in)` (token ids
 `(batch, n)` at an embedding), `y` `(batch, n, out)`. Params have a leading axis `rows`, 1 or the batch size. No two
@@ -180,6 +182,36 @@ class Spreader(Protocol):
         self, config: Mapping[str, Any], shared: Mapping[str, Array], model_type: str, sites: Sequence[Site]
     ) -> dict[str, dict[str, Array]]:
         """Returns what each module has of the tensors that belong to none, by site.
+
+        Raises:
+            BindingError: Tensors are missing, spare, or of other shapes.
+            UnsupportedError: The configuration or the base ask for something that can't be done exactly.
+        """
+        ...
+
+
+After: TypeAlias = Callable[[Array], Mapping[str, Array]]
+"""Gives the cache of a decoder after the embeddings `(n, width)` of some tokens."""
+
+
+@runtime_checkable
+class Starter(Protocol):
+    """A reader of checkpoints that come down to what a decoder's cache holds before a text's first token."""
+
+    def start(
+        self,
+        config: Mapping[str, Any],
+        shared: Mapping[str, Array],
+        layers: Mapping[str, tuple[int, int]],
+        after: After,
+    ) -> Mapping[str, Array]:
+        """Returns keys and values of all layers, `(1, heads, n, head_dim)`.
+
+        Args:
+            config: The checkpoint's options.
+            shared: Its tensors that belong to no module.
+            layers: The names of a layer's keys and of its values, in turn, each with its heads and head_dim.
+            after: Runs the base.
 
         Raises:
             BindingError: Tensors are missing, spare, or of other shapes.

@@ -6,9 +6,9 @@ Source: Liu et al., arXiv 2103.10385; `peft.tuners.p_tuning.PromptEncoder`.
 from __future__ import annotations
 
 from edgeadapt.methods import prompt
-from edgeadapt.methods.prompt import read, split, spread
+from edgeadapt.methods.prompt import read, split, spread, start
 
-__all__ = ["FIELDS", "TITLE", "TYPE", "read", "split", "spread"]
+__all__ = ["FIELDS", "TITLE", "TYPE", "read", "split", "spread", "start"]
 
 TITLE = prompt.TITLE
 TYPE = "P_TUNING"

@@ -7,7 +7,7 @@ tokens: the positions of a sequence go on after it (`position_shift`), and some 
 leaves as they are, are turned back by its length, and all else stays.
 
 PEFT stores all layers' keys and values as one tensor, `(length, layers * 2 * heads * head_dim)`, with its MLP, if it
-has one, already applied.
+has one, already applied. A decoder with a cache takes them as what its cache begins with (`start`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 
 from edgeadapt.adapter import Array, Params, Site
 from edgeadapt.errors import BindingError, UnsupportedError, listed
-from edgeadapt.methods import Module, Op, Point, Replaces, Shape, Value
+from edgeadapt.methods import After, Module, Op, Point, Replaces, Shape, Value
 
 TITLE = "a prefix"
 TYPE = "PREFIX_TUNING"
@@ -45,6 +45,7 @@ where positions are rotations."""
 WITHOUT = ("albert", "deberta-v2", "distilbert", "modernbert", "mpnet", "vit")
 """Architectures whose models take no `past_key_values`: PEFT refuses a prefix there, fails, or leaves it out."""
 
+CAUSAL = "CAUSAL_LM"
 TOKEN_TYPES = "token_type_embeddings"
 TASKS: Mapping[str, bool] = {"SEQ_CLS": True, "TOKEN_CLS": True, "QUESTION_ANS": False, "FEATURE_EXTRACTION": False}
 """PEFT's task types whose model hands the prefix on, and whether it keeps token types. Without one PEFT leaves it out.
@@ -139,6 +140,46 @@ def _check(config: Mapping[str, Any], model_type: str) -> None:
         problems.append("num_transformer_submodules: encoder-decoders are not supported")
     if problems:
         raise UnsupportedError("\n".join(f"{TITLE}: {problem}" for problem in problems))
+
+
+def start(
+    config: Mapping[str, Any], shared: Mapping[str, Array], layers: Mapping[str, tuple[int, int]], after: After
+) -> dict[str, Array]:
+    """Returns the keys and values that a decoder's cache begins with, as PEFT hands them on: rotated by nothing.
+
+    See `methods.Starter`. Source: `peft.PeftModelForCausalLM.forward` and `prepare_inputs_for_generation`, which let
+    the positions of a text go on after the prefix.
+    """
+    check_causal(TITLE, config)
+    if len(set(layers.values())) > 1:
+        raise UnsupportedError(f"{TITLE}: the layers of this base have keys of several shapes; train a LoRA")
+    if TENSOR not in shared:
+        raise BindingError(f"{TENSOR}: missing; it holds the keys and values of all layers")
+    heads, head_dim = next(iter(layers.values()))
+    tensor, count = shared[TENSOR], len(layers) // 2
+    expected = (config.get("num_virtual_tokens"), 2 * count * heads * head_dim)
+    if tensor.shape != expected:
+        raise BindingError(
+            f"{TENSOR}: got {tensor.shape}, expected {expected}: keys and values of {count} layers, {heads} heads of "
+            f"{head_dim}"
+        )
+    arrays = [array for layer in parted(tensor, count, heads, head_dim) for array in layer]
+    return {name: np.ascontiguousarray(array, np.float32) for name, array in zip(layers, arrays, strict=True)}
+
+
+def check_causal(title: str, config: Mapping[str, Any]) -> None:
+    """Refuses a checkpoint that PEFT gives a decoder of texts to no effect, or to another one.
+
+    Raises:
+        UnsupportedError: It was trained for another task, or for encoder-decoders.
+    """
+    problems = []
+    if config.get("task_type") != CAUSAL:
+        problems.append(f"task_type = {config.get('task_type')!r}: PEFT lets texts begin with it only for {CAUSAL}")
+    if config.get("num_transformer_submodules") not in (None, 1):
+        problems.append("num_transformer_submodules: encoder-decoders are not supported")
+    if problems:
+        raise UnsupportedError("\n".join(f"{title}: {problem}" for problem in problems))
 
 
 def attentions(sites: Sequence[Site]) -> list[Site]:

@@ -3,7 +3,8 @@
 `y' = [p_1 ... p_L; y]`. Source: Lester et al., arXiv 2104.08691; `peft.peft_model.PeftModelForSequenceClassification.
 forward` and its kin. A prompt takes places of its own: `graph.prompt` makes room for it in front of the tokens, so that
 positions and masks count it, and takes token-level outputs back to the places that the inputs have.
-Some tasks lose their token types (`untyped`), as with prefixes.
+Some tasks lose their token types (`untyped`), as with prefixes. A decoder with a cache begins with what it makes of the
+prompt (`start`).
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import numpy as np
 
 from edgeadapt.adapter import Array, Params, Site
 from edgeadapt.errors import BindingError, UnsupportedError, listed
-from edgeadapt.methods import Module, Op, Point, Replaces, Shape, Value
-from edgeadapt.methods.prefix import TASKS, TENSOR, TOKEN_TYPES
+from edgeadapt.methods import After, Module, Op, Point, Replaces, Shape, Value
+from edgeadapt.methods.prefix import TASKS, TENSOR, TOKEN_TYPES, check_causal
 
 TITLE = "a prompt"
 TYPE = "PROMPT_TUNING"
@@ -101,6 +102,22 @@ def spread(
         if f".{site.name}".endswith(f".{TOKEN_TYPES}") and site.in_features > 1 and not TASKS[config["task_type"]]:
             found[site.name] = {"untyped": np.ones((1, 1), np.float32)}
     return found
+
+
+def start(
+    config: Mapping[str, Any], shared: Mapping[str, Array], layers: Mapping[str, tuple[int, int]], after: After
+) -> Mapping[str, Array]:
+    """Returns the cache of a decoder that has seen the prompt, `(1, heads, n, head_dim)`; see `methods.Starter`.
+
+    No token of a prompt sees one that follows it, so that what the base makes of a prompt is the same in every text.
+    """
+    check_causal(TITLE, config)
+    if TENSOR not in shared:
+        raise BindingError(f"{TENSOR}: missing; it holds the prompt's vectors")
+    vectors, length = shared[TENSOR], config.get("num_virtual_tokens")
+    if vectors.ndim != 2 or len(vectors) != length:
+        raise BindingError(f"{TENSOR}: got {vectors.shape}, expected ({length}, width): virtual tokens and their width")
+    return after(np.ascontiguousarray(vectors, np.float32))
 
 
 def read(config: Mapping[str, Any], module: Module, tensors: Mapping[str, Array]) -> dict[str, dict[str, Array]]:

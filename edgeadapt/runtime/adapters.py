@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ import onnxruntime as ort
 
 from edgeadapt.errors import AdapterError, BundleError
 from edgeadapt.runtime.filling import Filling, stretched
-from edgeadapt.runtime.fit import check_fit
+from edgeadapt.runtime.fit import cache_layers, check_fit
 
 if TYPE_CHECKING:
     from edgeadapt.bundle import AdapterRecord, Manifest
@@ -34,6 +34,7 @@ class LoadedAdapter:
         folder: Where it was read from.
         filling: Its arrays, `(1, ...)`, with the neutrals in the slots that it leaves.
         brings: The slots that it fills itself.
+        cache: What a text's cache holds before its first token; empty where it holds nothing.
     """
 
     name: str
@@ -41,6 +42,7 @@ class LoadedAdapter:
     folder: Path
     filling: Filling
     brings: frozenset[str]
+    cache: Mapping[str, Array] = field(default_factory=dict)
 
 
 def read_base(bundle: Path, folder: Path, record: AdapterRecord, manifest: Manifest, device: Device) -> LoadedAdapter:
@@ -83,10 +85,12 @@ def read_loaded(
     arrays = _arrays(folder / WEIGHTS) if WEIGHTS in record.files else {}
     neutrals = stretched(arrays, manifest.slots)
     check_fit(name, record, arrays, {**base.filling.arrays, **neutrals}, manifest)
+    layers = cache_layers(manifest)
+    cache = {layer: arrays[layer] for layer in layers if layer in arrays}
     # Under the manifest's strings: a bundle may hold thousands of adapters, and each slot's name is there once.
     arrays = {slot.name: arrays[slot.name] for slot in manifest.slots if slot.name in arrays}
     filling = base.filling.replaced({**neutrals, **arrays})
-    return LoadedAdapter(name, replace(record, name=name), folder, filling, _once(frozenset(arrays)))
+    return LoadedAdapter(name, replace(record, name=name), folder, filling, _once(frozenset(arrays)), cache)
 
 
 @lru_cache(maxsize=256)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from edgeadapt.bundle import CACHE
 from edgeadapt.errors import UnsupportedError, listed
 from edgeadapt.runtime.choice import Row
 
@@ -39,6 +40,8 @@ def blended(row: Row, slots: Sequence[Slot]) -> dict[str, Array]:
     bringing = {slot.name: [(part, weight) for part, weight in row if slot.name in part.brings] for slot in slots}
     problems: dict[str, None] = {}
     labels: set[int] = set()
+    if begun := [part.name for part, _ in row if part.cache]:
+        problems[f"{CACHE}: {listed(begun)} begin with a cache of their own, and caches don't add up"] = None
     for slot in slots:
         names = [part.name for part, _ in bringing[slot.name]]
         if names and rule(slot.method) is None:

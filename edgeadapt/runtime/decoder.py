@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import onnxruntime as ort
 
     from edgeadapt.runtime.choice import Choices
+    from edgeadapt.runtime.filling import Array
 
 Values: TypeAlias = Mapping[str, "ort.OrtValue"]
 
@@ -27,8 +28,31 @@ class Run(Protocol):
         ...
 
 
-Bind: TypeAlias = Callable[["Choices", int], Run]
-"""Returns the run of a choice of adapters, for a batch of so many rows."""
+Initial: TypeAlias = Mapping[str, "Array"]
+"""What a row's cache holds before its first token: keys and values `(1, heads, n, head_dim)` by the names that they
+enter the model under; empty where it holds nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A choice of adapters, ready to run.
+
+    Attributes:
+        run: Runs the model with their arrays in its slots.
+        initial: What the cache of each row begins with; none for no row.
+    """
+
+    run: Run
+    initial: Sequence[Initial] = ()
+
+
+Bind: TypeAlias = Callable[["Choices", int], Bound]
+"""Returns a choice of adapters, bound for a batch of so many rows."""
+
+
+def virtual_tokens(initial: Initial) -> int:
+    """Returns how many tokens a cache holds before the first."""
+    return next((array.shape[2] for array in initial.values()), 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from edgeadapt.bundle import CACHE
 from edgeadapt.errors import AdapterError, listed
+from edgeadapt.runtime.decoder import decoder
 from edgeadapt.runtime.filling import label_count
 from edgeadapt.runtime.inputs import fits, shown
 
 if TYPE_CHECKING:
     from edgeadapt.bundle import AdapterRecord, Manifest, Slot
+    from edgeadapt.runtime.decoder import Decoder
     from edgeadapt.runtime.filling import Array
 
 Symbol: TypeAlias = tuple[str, str, str]
@@ -26,7 +29,7 @@ def check_fit(
     Args:
         name: The adapter's name in messages.
         record: Its `adapter.json`.
-        arrays: What it brings, by slot.
+        arrays: What it brings, by slot, and what a cache begins with by the name that it enters under.
         base: The neutrals, by slot; what the adapter does not bring is taken from here.
         manifest: The bundle's.
 
@@ -37,15 +40,82 @@ def check_fit(
     if record.fingerprint != manifest.fingerprint:
         problems.append(f"fingerprint of the base: got {record.fingerprint}, expected {manifest.fingerprint}")
         remedies.append("Export it from the base it was trained on.")
-    spare = sorted(set(arrays) - {slot.name for slot in manifest.slots})
+    layers = cache_layers(manifest)
+    spare = sorted(set(arrays) - {slot.name for slot in manifest.slots} - set(layers))
     if spare:
         problems.append(f"the model has no slots {listed(spare)}")
         remedies.append("`edgeadapt add` the checkpoint to this bundle: it gives the model the slots that are missing.")
     problems += array_problems(arrays, base, manifest.slots)
     problems += _record_problems(record, arrays, base, manifest)
+    problems += _cache_problems(record, {name: array for name, array in arrays.items() if name in layers}, manifest)
     if problems:
         remedy = "\n".join(remedies) or "Convert it again for this bundle with `edgeadapt add`."
         raise AdapterError.collect(f"Adapter {name!r} does not fit the model:", problems, remedy)
+
+
+def cache_layers(manifest: Manifest) -> Mapping[str, tuple[int, int]]:
+    """Returns the names of a decoder's cache as it enters, with heads and length of one head's keys; else nothing."""
+    return _decoder(manifest).layers if manifest.generation is not None else {}
+
+
+def _decoder(manifest: Manifest) -> Decoder:
+    positions = manifest.generation.positions if manifest.generation else None
+    return decoder(((tensor.name, tensor.shape) for tensor in manifest.inputs), positions)
+
+
+def _cache_problems(record: AdapterRecord, cache: Mapping[str, Array], manifest: Manifest) -> list[str]:
+    """Returns what is wrong with what an adapter's cache begins with, or with what its record says of that."""
+    said = [facts.get("rank") for facts in record.sites.get(CACHE, {}).values()]
+    if not said and not cache:
+        return []
+    if not said:
+        return [f"it brings {listed(sorted(cache))}, of which sites.{CACHE} in adapter.json says nothing"]
+    problems = initial_problems(cache, cache_layers(manifest), _decoder(manifest).positions)
+    if not problems and (length := next(iter(cache.values())).shape[2]) != said[0]:
+        problems.append(f"{CACHE}: rank {said[0]} in adapter.json, {length} tokens in its arrays")
+    return problems
+
+
+def initial_problems(
+    cache: Mapping[str, Array], layers: Mapping[str, tuple[int, int]], positions: int | None
+) -> list[str]:
+    """Returns what keeps keys and values from being what a decoder's cache begins with.
+
+    Args:
+        cache: Keys and values `(1, heads, n, head_dim)` by the names that they enter the model under.
+        layers: These names, with the model's heads and head_dim; none where it has no cache.
+        positions: How many tokens it takes, or None where it knows no limit.
+    """
+    if not layers:
+        return [f"{CACHE}: this model generates no text, so it has no cache that could begin with anything"]
+    problems = [f"{name}: the model has no such layer" for name in cache if name not in layers]
+    lengths: dict[str, int] = {}
+    for name, (heads, width) in layers.items():
+        array = cache.get(name)
+        if array is None:
+            problems.append(f"{name}: missing")
+        elif (
+            array.ndim != 4
+            or array.shape[2] == 0
+            or (array.shape[0], array.shape[1], array.shape[3])
+            != (
+                1,
+                heads,
+                width,
+            )
+        ):
+            problems.append(f"{name}: got {array.shape}, expected (1, {heads}, n, {width}) with n of 1 or more")
+        elif array.dtype != np.float32:
+            problems.append(f"{name}: got {array.dtype}, expected float32")
+        elif not np.isfinite(array).all():
+            problems.append(f"{name}: holds NaN or infinity")
+        else:
+            lengths[name] = array.shape[2]
+    if len(set(lengths.values())) > 1:
+        problems.append(f"{CACHE}: {', '.join(f'{length} tokens in {name}' for name, length in lengths.items())}")
+    elif lengths and positions is not None and (longest := max(lengths.values())) >= positions:
+        problems.append(f"{CACHE}: {longest} tokens leave no room for a text in the model's {positions} positions")
+    return problems
 
 
 def array_problems(arrays: Mapping[str, Array], base: Mapping[str, Array], slots: Sequence[Slot]) -> list[str]:

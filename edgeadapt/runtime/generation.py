@@ -10,12 +10,13 @@ import numpy as np
 
 from edgeadapt.bundle import KEPT
 from edgeadapt.errors import AdapterError, ConfigError, InputError
-from edgeadapt.runtime.cache import cache
+from edgeadapt.runtime.cache import cache, row_by_row
+from edgeadapt.runtime.decoder import virtual_tokens
 from edgeadapt.runtime.prompts import ENDED, Prompts, prompts
 
 if TYPE_CHECKING:
-    from edgeadapt.runtime.choice import Choices
-    from edgeadapt.runtime.decoder import Bind, Decoder
+    from edgeadapt.runtime.choice import Choice, Choices
+    from edgeadapt.runtime.decoder import Bind, Bound, Decoder
     from edgeadapt.runtime.filling import Array
     from edgeadapt.runtime.sampling import Sampler
 
@@ -74,18 +75,23 @@ class Generation:
         self.adapter = adapter
         self._bind = bind
         self._model = model
-        self._run = bind(adapter, batch)
         self._rows: list[list[int]] = [[] for _ in range(batch)]
-        self._cache = cache(model, batch)
+        self._begin(bind(adapter, batch))
 
     @property
     def rows(self) -> list[list[int]]:
         """The tokens that each row has been fed."""
         return [list(row) for row in self._rows]
 
+    @property
+    def virtual(self) -> list[int]:
+        """How many tokens the cache of each row holds before the row's first, such as those of a prefix."""
+        return list(self._virtual)
+
     def reserve(self, length: int) -> None:
         """Makes room for rows of so many tokens at once; without it, the cache grows as it must."""
-        self._cache.reserve(length)
+        self._room = length + max(self._virtual, default=0)
+        self._cache.reserve(self._room)
 
     def feed(self, ids: Array, mask: Array | None = None) -> Array:
         """Runs the model on further tokens and returns the logits after the last one, `(batch, vocabulary)`.
@@ -106,13 +112,49 @@ class Generation:
                 "with n of 1 or more."
             )
         rows = [row + own[there == 1].tolist() for row, own, there in zip(self._rows, ids, mask, strict=True)]
-        most, positions = max(map(len, rows)), self._model.positions
-        if positions is not None and most > positions:
-            raise InputError(f"A row would have {most} tokens, and the model has {positions} positions.")
+        self._check_room([len(row) for row in rows], self._virtual)
         if not all(rows):
             raise InputError("A row has no token to begin with.")
-        logits = self._cache.feed(self._run, ids, mask)
+        logits = self._feed(ids, mask)
         self._rows = rows
+        return logits
+
+    def _check_room(self, lengths: Sequence[int], virtual: Sequence[int]) -> None:
+        """Refuses rows of so many tokens, after so many virtual ones, where the model has fewer positions."""
+        tokens, before = max(zip(lengths, virtual, strict=True), key=sum)
+        positions = self._model.positions
+        if positions is not None and tokens + before > positions:
+            own = f" and {before} virtual ones before them" if before else ""
+            raise InputError(f"A row would have {tokens} tokens{own}, and the model has {positions} positions.")
+
+    def _begin(self, bound: Bound) -> None:
+        """Makes a cache that holds what the rows' adapters begin with, and no token yet."""
+        batch = len(self._rows)
+        initial = bound.initial or [{}] * batch
+        self._run = bound.run
+        self._virtual = [virtual_tokens(each) for each in initial]
+        self._cache = cache(self._model, batch, initial)
+        self._fresh = True
+        self._room = 0
+
+    def _feed(self, ids: Array, mask: Array) -> Array:
+        """Runs tokens `(batch, n)`; returns the logits after the last one of each row.
+
+        The first tokens of several rows, some of which have virtual ones before them, are run row by row: ONNX
+        Runtime's `GroupQueryAttention` takes several tokens into a cache that isn't empty for one row alone.
+        """
+        if not self._fresh or self._model.cache != "shared" or not any(self._virtual) or len(ids) == 1:
+            self._fresh = False
+            return self._cache.feed(self._run, ids, mask)
+        choices: Sequence[Choice] = (
+            [self.adapter] * len(ids)
+            if self.adapter is None or isinstance(self.adapter, str | Mapping)
+            else self.adapter
+        )
+        rows = [self._bind(choice, 1) for choice in choices]
+        self._cache, logits = row_by_row(self._model, rows, ids, mask)
+        self._cache.reserve(self._room)
+        self._fresh = False
         return logits
 
     def switch(self, adapter: Choices, *, prefill: bool = False) -> Array | None:
@@ -127,6 +169,7 @@ class Generation:
 
         Raises:
             AdapterError: There are tokens already, and `prefill` is not given.
+            InputError: With the virtual tokens of the new adapters, a row has more than the model has positions.
         """
         count = max(map(len, self._rows), default=0)
         if count and not prefill:
@@ -134,13 +177,16 @@ class Generation:
                 f"The cache holds {count} tokens that were run with {self.adapter!r}; going on with {adapter!r} would "
                 "mix both.\nPass prefill=True to run them again, or begin anew."
             )
-        self._run = self._bind(adapter, len(self._rows))
+        bound = self._bind(adapter, len(self._rows))
+        if count:
+            lengths = [len(row) for row in self._rows]
+            self._check_room(lengths, [virtual_tokens(each) for each in bound.initial] or [0] * len(lengths))
         self.adapter = adapter
-        self._cache = cache(self._model, len(self._rows))
+        self._begin(bound)
         if not count:
             return None
         again = prompts(self._rows, None, 0, None)
-        return self._cache.feed(self._run, again.ids, again.mask)
+        return self._feed(again.ids, again.mask)
 
 
 def stream(generation: Generation, start: Prompts, sampler: Sampler, limits: Limits) -> Iterator[Array]:

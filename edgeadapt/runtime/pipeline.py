@@ -180,10 +180,21 @@ class BundleRunner:
         return self._template.render(messages)
 
     def check_prompts(self, prompts: Sequence[Sequence[int]], adapters: Sequence[Choice], writing: Writing) -> None:
-        """Refuses, before anything is run, prompts, adapters and numbers that `Session.stream` refuses."""
+        """Refuses, before anything is run, prompts, adapters and numbers that `Session.stream` refuses.
+
+        One adapter after the other, which need not share a batch. A prompt of another is cut to a token meanwhile, so
+        that rows are numbered as they are given.
+        """
         for adapter in adapters:
             self._session.labels(adapter)
-        self._session.stream(prompts, adapter=adapters[0], **asdict(writing))
+        checked: list[Choice] = []
+        for adapter in adapters:
+            if adapter not in checked:
+                checked.append(adapter)
+                own = [
+                    prompt if each == adapter else prompt[:1] for prompt, each in zip(prompts, adapters, strict=True)
+                ]
+                self._session.stream(own, adapter=adapter, **asdict(writing))
 
     def stream(self, prompts: Sequence[Sequence[int]], adapters: Sequence[Choice], writing: Writing) -> Iterator[Array]:
         """Yields the next token of every row, `(rows,)` int64, until all have ended; -1 for those that have."""

@@ -32,7 +32,13 @@ class Prompts:
     rows: tuple[Array, ...]
 
 
-def prompts(input_ids: Any, attention_mask: Array | None, max_new_tokens: int, positions: int | None) -> Prompts:
+def prompts(
+    input_ids: Any,
+    attention_mask: Array | None,
+    max_new_tokens: int,
+    positions: int | None,
+    virtual: Sequence[int] = (),
+) -> Prompts:
     """Returns prompts in order.
 
     Args:
@@ -40,6 +46,7 @@ def prompts(input_ids: Any, attention_mask: Array | None, max_new_tokens: int, p
         attention_mask: `(batch, n)` of 0 and 1, padded on the left; None where `input_ids` has no padding.
         max_new_tokens: How many tokens are to follow.
         positions: How many tokens the model takes, or None where it knows no limit.
+        virtual: How many tokens each row's cache holds before the first; none where no row's holds any.
 
     Raises:
         InputError: The batch or a row is empty, ids are no tokens, a mask is padded on the right or has holes, or a
@@ -58,13 +65,8 @@ def prompts(input_ids: Any, attention_mask: Array | None, max_new_tokens: int, p
             problems.append(f"row {index}: the prompt is empty; begin with the model's start token")
         elif row.min() < 0:
             problems.append(f"row {index}: {row.min()} is no token")
-        elif positions is not None and len(row) > positions:
-            problems.append(f"row {index}: the prompt has {len(row)} tokens, and the model has {positions} positions")
-        elif positions is not None and len(row) + max_new_tokens > positions:
-            problems.append(
-                f"row {index}: {len(row)} tokens and {max_new_tokens} new ones are more than the model's {positions} "
-                f"positions; max_new_tokens can be {positions - len(row)}"
-            )
+        elif positions is not None:
+            problems += _too_long(index, len(row), max_new_tokens, positions, virtual[index] if virtual else 0)
     if problems:
         raise InputError.collect("These prompts can't be gone on with:", problems)
     longest = max(len(row) for row in rows)
@@ -74,6 +76,19 @@ def prompts(input_ids: Any, attention_mask: Array | None, max_new_tokens: int, p
         ids[index, longest - len(row) :] = row
         mask[index, longest - len(row) :] = 1
     return Prompts(ids, mask, tuple(rows))
+
+
+def _too_long(index: int, length: int, new: int, positions: int, virtual: int) -> list[str]:
+    """Returns what is wrong with the length of a prompt and what is to follow, in a model with so many positions."""
+    own = f" and {virtual} virtual ones before it" if virtual else ""
+    if length + virtual > positions:
+        return [f"row {index}: the prompt has {length} tokens{own}, and the model has {positions} positions"]
+    if length + virtual + new > positions:
+        return [
+            f"row {index}: {length} tokens{own} and {new} new ones are more than the model's {positions} "
+            f"positions; max_new_tokens can be {positions - length - virtual}"
+        ]
+    return []
 
 
 def _rows(input_ids: Any, mask: Array | None) -> tuple[list[Array], list[str]]:

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from edgeadapt.errors import AdapterError, UnsupportedError
+from edgeadapt.errors import AdapterError, UnsupportedError, listed
 from edgeadapt.runtime.adapters import NONE, LoadedAdapter, read_loaded
 from edgeadapt.runtime.blend import blended
 from edgeadapt.runtime.choice import Choice, Choices, Registry, Row, chosen, chosen_rows, named
-from edgeadapt.runtime.decoder import BoundRun, decoder
+from edgeadapt.runtime.decoder import Bound, BoundRun, decoder
 from edgeadapt.runtime.filling import Filling, label_count, stretched
 from edgeadapt.runtime.fit import array_problems
 from edgeadapt.runtime.generation import Generation, Limits, gathered, replay, stream
@@ -116,7 +116,8 @@ class Session:
             InputError: The inputs don't fit the model, all reasons, or the list has not one adapter for each row.
             AdapterError: An adapter is unknown, or the base was chosen and can't answer alone.
             ConfigError: A blend's weight is no finite number, or `adapter` is of no kind above.
-            UnsupportedError: A blend has no exact meaning, all reasons.
+            UnsupportedError: A blend has no exact meaning, all reasons; or an adapter is a cache that a text begins
+                with, which `generate`, `stream` and `begin` feed.
 
         Example:
             >>> outputs = session.run(inputs, adapter=["spam", None, {"polite": 0.5, "short": 0.5}])  # doctest: +SKIP
@@ -124,6 +125,11 @@ class Session:
         slots = self.manifest.slots
         batch = check_inputs(inputs, self.manifest.inputs)
         rows = chosen_rows(adapter, self._adapters, slots, batch)
+        if begun := sorted({part.name for row in rows for part, _ in row if part.cache}):
+            raise UnsupportedError(
+                f"{listed(begun)}: what a text's cache begins with, and a run takes the cache that it is given.\n"
+                "Use generate, stream or begin, which put it there."
+            )
         if len(rows) == 1:
             return dict(self._run(inputs, self._filling(rows[0])))
         # Once for each kind of row: rows are told apart by the identity of their arrays.
@@ -231,8 +237,9 @@ class Session:
         sampler = Sampler(Sampling(temperature, top_k, top_p, repetition_penalty, seed), len(input_ids))
         limits = Limits(max_new_tokens, frozenset(ends), stop)
         limits.check()
-        rows = prompts(input_ids, attention_mask, max_new_tokens, own.positions if own else None)
-        return stream(self.begin(len(rows.rows), adapter), rows, sampler, limits)
+        begun = self.begin(len(input_ids), adapter)
+        rows = prompts(input_ids, attention_mask, max_new_tokens, own.positions if own else None, begun.virtual)
+        return stream(begun, rows, sampler, limits)
 
     def run_slots(self, inputs: Mapping[str, Array], arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Runs the base with `arrays`, `(1, ...)`, in the slots of their names: arrays that are no adapter.
@@ -254,7 +261,7 @@ class Session:
         filling = base.replaced(arrays)
         if self.manifest.generation is None:
             return self._run(inputs, filling)
-        return replay(Generation(lambda *_: self._bound(filling), self._decoder(), _batch(inputs)), inputs)
+        return replay(Generation(lambda *_: Bound(self._bound(filling)), self._decoder(), _batch(inputs)), inputs)
 
     def replay(self, inputs: Mapping[str, Array], adapter: Choices = None) -> dict[str, Array | list[Array]]:
         """Runs the inputs of a parity case: those of `run`, but of a decoder prompts and what follows them.
@@ -341,8 +348,8 @@ class Session:
 
         return self._stacks.get(rows, make)
 
-    def _bind(self, adapter: Choices, batch: int) -> Run:
-        """Returns what runs the model with a choice of adapters, for a batch of so many rows."""
+    def _bind(self, adapter: Choices, batch: int) -> Bound:
+        """Returns a choice of adapters, bound for a batch of so many rows."""
         rows = chosen_rows(adapter, self._adapters, self.manifest.slots, batch)
         if len(rows) == 1:
             filling = self._filling(rows[0])
@@ -354,7 +361,8 @@ class Session:
                     "cache.\nGenerate with one adapter at a time."
                 )
             filling = self._stack(rows, fillings)
-        return self._bound(filling)
+        initial = [row[0][0].cache for row in rows]  # a blend has none
+        return Bound(self._bound(filling), initial * batch if len(rows) == 1 else initial)
 
     def _decoder(self) -> Decoder:
         """Returns what a generation knows of the model.

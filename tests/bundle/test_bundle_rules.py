@@ -96,6 +96,8 @@ ADAPTER_RULES: list[tuple[tuple[str | int, ...], Any, str]] = [
     (("sites", "q"), {"lora": 8}, "$.sites.q.lora: expected an object, got 8"),
     (("sites", "q", "lora", "alpha"), 8, "$.sites.q.lora: expected only 'rank', got {"),
     (("sites", "q", "lora", "rank"), 0, "$.sites.q.lora.rank: expected a number of 1 or more, got 0"),
+    (("sites", "past_key_values"), {}, "$.sites.past_key_values: expected one method with a rank"),
+    (("sites", "past_key_values"), {"prefix": {}}, "$.sites.past_key_values: expected one method with a rank"),
     (("sites", "q", ""), {}, "$.sites.q[\"\"] (the key): expected text that is not empty, got ''"),
     (("problem_type",), 1, f"$.problem_type: expected {PROBLEM_TYPES}, got 1"),
     (("problem_type",), GONE, "$.problem_type: missing"),

@@ -101,7 +101,7 @@ def test_a_subgraph_gives_its_params_back(tmp_path: Path) -> None:
     _, tensors = peft_model(r=3, lora_alpha=7)
     path = written(tmp_path, tensors, {"r": 3, "lora_alpha": 7})
 
-    attachments = subgraph.read(path)
+    attachments, _ = subgraph.read(path)
 
     assert [each.site for each in attachments] == ["table", "first", "second"]
     for each in attachments:
