@@ -7,6 +7,7 @@ arithmetic that it runs in, where inputs of a product are rounded, too (`precisi
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +24,7 @@ from edgeadapt.exporter.precision import ROUNDING
 from edgeadapt.graph.fold import base_weights
 from edgeadapt.graph.nodes import values_of
 from edgeadapt.graph.quantise import quantise
-from edgeadapt.graph.quantised import is_quantised
+from edgeadapt.graph.quantised import BLOCK, is_quantised
 from edgeadapt.graph.sites import Wirings
 from edgeadapt.parity import ParityReport, Tolerance
 
@@ -42,7 +43,7 @@ def round_weights(base: Base, model: ir.Model, wirings: Wirings, folder: Path) -
     """
     if base.invented:
         raise UnsupportedError(f"{base.source} lacks weights, and a base in int4 must be whole.\nExport it in fp32.")
-    if not quantise(model, wirings):
+    if not quantise(model, wirings, _in_blocks):
         raise UnsupportedError(f"{base.source} has no linear layer to store in 4 bits.\nExport it in fp32.")
     values, weights = values_of(model), base_weights(model)
     with bases.quiet():
@@ -62,3 +63,16 @@ def round_weights(base: Base, model: ir.Model, wirings: Wirings, folder: Path) -
 def rounding(whole: Mapping[str, Array], rounded: Mapping[str, Array]) -> ParityReport:
     """Returns how far 4 bits move PyTorch's base: nothing that an adapter could be held to."""
     return parity.compare(ROUNDING, rounded, whole, None, Tolerance(max_abs=math.inf))
+
+
+def _in_blocks(weight: Array) -> tuple[Array, Array, Array]:
+    """Returns the numbers, scales and zeros of a weight `(in, out)`."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, DefaultWeightOnlyQuantizer
+
+    root.handlers[:] = handlers  # that module sets up the logging of whoever imports it
+    root.setLevel(level)
+    config = DefaultWeightOnlyQuantConfig(block_size=BLOCK, is_symmetric=False)
+    found: tuple[Array, Array, Array] = DefaultWeightOnlyQuantizer(config).qbits_block_quant(weight)
+    return found

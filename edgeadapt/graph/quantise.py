@@ -6,7 +6,8 @@ all adapters stay in fp32.
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 import onnx_ir as ir
@@ -19,11 +20,14 @@ from edgeadapt.graph.quantised import ACCURACY, BLOCK, DOMAIN, EMBEDDING, LINEAR
 from edgeadapt.graph.sites import Wiring, Wirings
 from edgeadapt.graph.splice import constants
 
+Quantiser: TypeAlias = Callable[[Array], tuple[Array, Array, Array]]
+"""Gives the numbers, scales and zeros of a weight `(in, out)`."""
+
 TOKENS = "input_ids"
 BIAS_OF_GEMM = 2
 
 
-def quantise(model: ir.Model, wirings: Wirings) -> int:
+def quantise(model: ir.Model, wirings: Wirings, quantiser: Quantiser) -> int:
     """Stores the weights of a base in 4 bits, in place, and returns how many it is of them.
 
     Before:   x -> MatMul(W) -> y
@@ -37,6 +41,11 @@ def quantise(model: ir.Model, wirings: Wirings) -> int:
         1. A head tied to the embedding, whose weight it reads through a `Transpose`: both have the same numbers.
         2. A module called many times: its calls read the same numbers.
         3. Modules packed into one product: it is that which is quantised.
+
+    Args:
+        model: A base.
+        wirings: Its sites.
+        quantiser: ONNX Runtime's, which this package doesn't know.
     """
     values, weights = values_of(model), base_weights(model)
     packed = {member for wiring in wirings.packs.values() for member in wiring.members}
@@ -44,7 +53,7 @@ def quantise(model: ir.Model, wirings: Wirings) -> int:
     for name, wiring in {**wirings.packs, **wirings.sites}.items():
         if name in packed or wiring.open or not wiring.calls or not _is_large(values, wiring):
             continue
-        made = _stored(model, wiring, weights(wiring)[0])
+        made = _stored(model, wiring, weights(wiring)[0], quantiser)
         for call in wiring.calls:
             _replace(model, values[call.product], wiring, made)
         count += 1
@@ -63,30 +72,17 @@ def _is_large(values: Values, wiring: Wiring) -> bool:
     return ids is not None and ids.name == TOKENS
 
 
-def _stored(model: ir.Model, wiring: Wiring, weight: Array) -> list[ir.Value]:
+def _stored(model: ir.Model, wiring: Wiring, weight: Array, quantiser: Quantiser) -> list[ir.Value]:
     """Returns a weight's numbers, scales and zeros: `(out, blocks, 16)` uint8, `(out, blocks)`, `(out, blocks / 2)`.
 
     The numbers of an embedding are `(vocabulary, width / 2)`.
     """
     table = wiring.site.kind == "embedding"
-    numbers, scales, zeros = _in_blocks(np.ascontiguousarray(weight.T if table else weight, np.float32))
+    numbers, scales, zeros = quantiser(np.ascontiguousarray(weight.T if table else weight, np.float32))
     if table:
         numbers = numbers.reshape(len(numbers), -1)[:, : (weight.shape[1] + 1) // 2]
     arrays = {"weight.int4": np.ascontiguousarray(numbers), "weight.scales": scales, "weight.zeros": zeros}
     return list(constants(model, wiring.site.name, arrays).values())
-
-
-def _in_blocks(weight: Array) -> tuple[Array, Array, Array]:
-    """Returns the numbers, scales and zeros of a weight `(in, out)`."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, DefaultWeightOnlyQuantizer
-
-    root.handlers[:] = handlers  # that module sets up the logging of whoever imports it
-    root.setLevel(level)
-    config = DefaultWeightOnlyQuantConfig(block_size=BLOCK, is_symmetric=False)
-    found: tuple[Array, Array, Array] = DefaultWeightOnlyQuantizer(config).qbits_block_quant(weight)
-    return found
 
 
 def _replace(model: ir.Model, product: ir.Value, wiring: Wiring, stored: list[ir.Value]) -> None:

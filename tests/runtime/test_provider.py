@@ -100,7 +100,7 @@ def test_numbers_are_not_rounded_to_tf32_unless_asked_for(
 ) -> None:
     asked: list[Any] = []
 
-    def open_on(path: Path, threads: int | None, providers: list[Any]) -> FallenBack:
+    def open_on(path: Path, threads: int | None, providers: list[Any], growing: bool) -> FallenBack:
         asked.extend(providers)
         return FallenBack()
 
