@@ -34,7 +34,7 @@ demo: $(VENV)/.installed $(MODEL)/.unpacked
 	@$(VENV)/bin/python examples/demo.py --base $(MODEL)
 
 demo-generate: $(VENV)/.installed $(DECODER)/.unpacked
-	@$(VENV)/bin/python examples/demo_generate.py --base $(DECODER)
+	@$(VENV)/bin/python -W ignore examples/demo_generate.py --base $(DECODER)
 
 test: $(VENV)/.installed $(MODEL)/.unpacked $(DECODER)/.unpacked
 	@$(VENV)/bin/python -m pytest -q -n auto
