@@ -5,6 +5,7 @@
 #   make lint                 ruff and mypy --strict
 #   make test-transformers4   the suite on transformers 4
 #   make bench                measure speed and memory, write benchmarks/results
+#   make bench-generate       measure a real decoder beside onnxruntime-genai (Python 3.11 or newer)
 #   make methods              compare every method with its own library on every kind of base, write docs/methods.md
 #   make clean                remove what these made, but for environments and the downloaded models
 PYTHON ?= python3
@@ -17,7 +18,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-generate test lint test-transformers4 bench methods clean
+.PHONY: help demo demo-generate test lint test-transformers4 bench bench-generate methods clean
 
 # Set before Python starts, so that it holds for whatever imports ONNX Runtime or transformers first.
 export ORT_DISABLE_TELEMETRY := 1
@@ -49,6 +50,10 @@ test-transformers4: $(VENV4)/.installed $(MODEL)/.unpacked
 
 bench: $(VENV)/.installed $(MODEL)/.unpacked
 	@$(VENV)/bin/python -m benchmarks
+
+# Needs the decoder's checkpoint in .models/SmolLM2-135M-Instruct.
+bench-generate: $(VENV)/.installed $(DECODER)/.unpacked
+	@$(VENV)/bin/python -m benchmarks generate generate_memory
 
 methods: $(VENV)/.installed $(VENV4)/.installed $(MODEL)/.unpacked
 	@$(VENV)/bin/python -W ignore -m benchmarks.methods

@@ -6,7 +6,7 @@ import os
 import platform
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ def facts() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         **{name: version(name) for name in ("onnxruntime", "numpy", "edgeadapt")},
+        "onnxruntime_genai": _version("onnxruntime-genai"),
         "date": datetime.now(timezone.utc).date().isoformat(),
     }
 
@@ -51,6 +52,13 @@ def ticks() -> Ticks:
     # user, nice, system, idle, iowait, irq, softirq, steal; what follows is in the first two already
     counts = [int(count) / os.sysconf("SC_CLK_TCK") for count in line.split()[1:9]]
     return Ticks(sum(counts), sum(counts) - counts[3] - counts[4], own)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def _cpu() -> str:

@@ -31,6 +31,8 @@ def prepare(names: Iterable[str], settings: Settings) -> None:
         _apart(_prepare_bert)
     if wanted & {"add", "parity"}:
         _apart(_prepare_minilm, settings)
+    if wanted & set(measures.DECODERS):
+        _apart(_prepare_smollm, settings)
 
 
 def run(name: str, settings: Settings) -> Result:
@@ -67,6 +69,12 @@ def _prepare_minilm(settings: Settings) -> None:
     from benchmarks.models import minilm
 
     minilm.prepare(settings.minilm)
+
+
+def _prepare_smollm(settings: Settings) -> None:
+    from benchmarks.models import smollm
+
+    smollm.prepare(settings.smollm)
 
 
 def _run(name: str, settings: Settings) -> Result:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CACHE = ROOT / ".models"
+BUILD = ROOT / "build"
 MINILM = CACHE / "all-MiniLM-L6-v2"
+SMOLLM = CACHE / "SmolLM2-135M-Instruct"
 RESULTS = ROOT / "benchmarks" / "results"
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
 ADAPTERS = ROOT / "examples" / "adapters"
@@ -41,11 +43,13 @@ class Settings:
 
     Attributes:
         minilm: Folder of all-MiniLM-L6-v2, which `make` downloads.
+        smollm: Folder of SmolLM2-135M-Instruct, or of another Llama.
         rounds: Goes over the rounds of every measure; None leaves them.
         runs: Goes over the counted runs of every measure, and bounds those to warm; None leaves them.
     """
 
     minilm: Path = MINILM
+    smollm: Path = SMOLLM
     rounds: int | None = None
     runs: int | None = None
 

@@ -76,7 +76,10 @@ def _origin(figure: Figure) -> str:
     """Returns what the value was computed from."""
     raw = figure.raw
     if "variant_ms" in raw:
-        return f"{raw['variant_ms']:.1f} ms / {raw['against_ms']:.1f} ms"
+        rate = f"; {raw['tokens_per_s']:.0f} tokens a second" if "tokens_per_s" in raw else ""
+        return f"{raw['variant_ms']:.1f} ms / {raw['against_ms']:.1f} ms{rate}"
+    if "taken_mb" in raw:
+        return f"{raw['taken_mb']:.0f} MB / {raw['held_mb']:.0f} MB"
     if "adapter_mb" in raw:
         return f"({raw['all_mb']:.0f} MB - {raw['before_mb']:.0f} MB) / {raw['adapter_mb']:.0f} MB"
     if "import_s" in raw:
@@ -135,9 +138,10 @@ def _machines(results: Iterable[Result]) -> str:
 
 
 def _machine(facts: Mapping[str, Any]) -> str:
+    beside = f", onnxruntime-genai {found}" if (found := facts.get("onnxruntime_genai")) else ""
     return (
         f"{facts['cpu']}, {facts['cores']} cores, {facts['memory_gb']} GB, {facts['system']}; "
-        f"Python {facts['python']}, onnxruntime {facts['onnxruntime']}, numpy {facts['numpy']}, "
+        f"Python {facts['python']}, onnxruntime {facts['onnxruntime']}{beside}, numpy {facts['numpy']}, "
         f"edgeadapt {facts['edgeadapt']}; {facts['date']}"
     )
 

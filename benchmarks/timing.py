@@ -19,6 +19,14 @@ from benchmarks.settings import Counts
 Call = Callable[[], Any]
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Started:
+    """Calls that go on from one another, and what each block of them begins with, which is not timed."""
+
+    start: Call
+    call: Call
+
+
 @dataclass(frozen=True, slots=True)
 class Timing:
     """The medians of all rounds, in milliseconds."""
@@ -45,9 +53,9 @@ class Timing:
         return Figure(name, median(self.ratios), "ratio", target, quartiles(self.ratios), raw)
 
 
-def paired(name: str, variant: Call, against: Call, counts: Counts) -> Timing:
+def paired(name: str, variant: Call | Started, against: Call | Started, counts: Counts) -> Timing:
     """Times `variant` against `against` in this process, and prints each round's ratio as it goes."""
-    medians: dict[Call, list[float]] = {variant: [], against: []}
+    medians: dict[Call | Started, list[float]] = {variant: [], against: []}
     for index in range(counts.rounds):
         order = (variant, against) if index % 2 == 0 else (against, variant)
         for call in order:
@@ -57,8 +65,11 @@ def paired(name: str, variant: Call, against: Call, counts: Counts) -> Timing:
     return Timing(tuple(medians[variant]), tuple(medians[against]), counts)
 
 
-def block(call: Call, counts: Counts) -> list[float]:
+def block(call: Call | Started, counts: Counts) -> list[float]:
     """Returns how long each counted call of one block took, in milliseconds."""
+    if isinstance(call, Started):
+        call.start()
+        call = call.call
     for _ in range(counts.warm):
         call()
     times = []

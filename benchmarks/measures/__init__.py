@@ -8,7 +8,13 @@ from typing import Protocol, cast
 from benchmarks.results import Figure
 from benchmarks.settings import Settings
 
-NAMES = ("latency", "none", "mixed", "alternating", "overhead", "memory", "add", "imports", "parity")
+USUAL = ("latency", "none", "mixed", "alternating", "overhead", "memory", "add", "imports", "parity")
+"""The measures that run where none is named."""
+
+DECODERS = ("generate", "generate_memory")
+"""Those of a decoder, which need its checkpoint and onnxruntime-genai: `make bench-generate`."""
+
+NAMES = (*USUAL, *DECODERS)
 """All measures, in the order in which they run."""
 
 

@@ -16,15 +16,18 @@ _PACKAGES = ("torch", "transformers", "peft", "optimum", "onnx-ir", "onnxscript"
 _STAMP = "made-from.sha256"
 
 
-def make_current(folder: Path, sources: Iterable[Path], make: Callable[[Path], None]) -> None:
+def make_current(
+    folder: Path, sources: Iterable[Path], make: Callable[[Path], None], packages: tuple[str, ...] = ()
+) -> None:
     """Sees to it that `folder` holds what `make` makes from `sources` with the code and packages of now.
 
     Args:
         folder: Removed and made again where it is out of date, or was left half-made.
         sources: Files and folders that decide the content, besides edgeadapt's code.
         make: Is given the folder, empty.
+        packages: What decides it besides the packages that every export needs.
     """
-    stamp = _digest([*(ROOT / "edgeadapt" / name for name in _CODE), *sources])
+    stamp = _digest([*(ROOT / "edgeadapt" / name for name in _CODE), *sources], packages)
     path = folder / _STAMP
     if path.is_file() and path.read_text(encoding="utf-8") == stamp:
         return
@@ -34,8 +37,8 @@ def make_current(folder: Path, sources: Iterable[Path], make: Callable[[Path], N
     path.write_text(stamp, encoding="utf-8")
 
 
-def _digest(sources: Iterable[Path]) -> str:
-    digest = hashlib.sha256("\n".join(f"{name} {version(name)}" for name in _PACKAGES).encode())
+def _digest(sources: Iterable[Path], packages: tuple[str, ...]) -> str:
+    digest = hashlib.sha256("\n".join(f"{name} {version(name)}" for name in (*_PACKAGES, *packages)).encode())
     for source in sources:
         for path in sorted(source.rglob("*")) if source.is_dir() else [source]:
             if path.is_file() and "__pycache__" not in path.parts:
