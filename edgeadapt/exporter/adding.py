@@ -14,7 +14,7 @@ import onnxruntime
 
 from edgeadapt import bundle, parity, tasks
 from edgeadapt.adapter import Adapter, Array
-from edgeadapt.bundle import PAST, AdapterRecord, Manifest, TensorRecord
+from edgeadapt.bundle import CROSS, PAST, AdapterRecord, EncoderDecoderRecord, Manifest, TensorRecord
 from edgeadapt.errors import AdapterError, ParityError, listed, nearest
 from edgeadapt.exporter import assemble, bare, binding, folders, problem_types, trained_tasks
 from edgeadapt.exporter.progress import Progress, silent
@@ -23,6 +23,7 @@ from edgeadapt.graph.fold import base_weights, fold
 from edgeadapt.graph.sites import Wirings
 from edgeadapt.graph.switch import HEAD, bodies, bodies_in, in_order, points
 from edgeadapt.parity import ParityReport, Tolerance
+from edgeadapt.runtime.rewriting import SEEN_MASK
 from edgeadapt.runtime.verify import padding, read_parity
 
 
@@ -107,7 +108,7 @@ def add(
             if new is not manifest:
                 _commit(folder, manifest, new, model, neutrals)
         finally:
-            _sweep(folder, {*_merged_files(manifest), model.name})
+            _sweep(folder, {*_merged_files(manifest), model.name, bundle.encoder_file(model.name)})
     return report
 
 
@@ -223,7 +224,9 @@ def _replay(
 ) -> ParityReport:
     """Returns the report of an adapter of another bundle against PyTorch's outputs, which it carries."""
     inputs = dict(case["input"])
-    expected = {tensor.name for tensor in manifest.inputs if not tensor.name.startswith(PAST)}
+    reads = manifest.generation.encoder.inputs if isinstance(manifest.generation, EncoderDecoderRecord) else ()
+    own = [tensor for tensor in manifest.inputs if not tensor.name.startswith((PAST, CROSS, SEEN_MASK))]
+    expected = {tensor.name for tensor in (*reads, *own)}
     if set(inputs) != expected:
         raise AdapterError(
             f"Adapter {name!r} was converted for other inputs: got {listed(sorted(inputs))}, expected "
@@ -253,8 +256,12 @@ def _commit(folder: Path, old: Manifest, new: Manifest, model: Path, neutrals: M
     grown = _stored(new) != _stored(old)
     stored = assemble.write_neutrals(folder, neutrals, len(new.slots)) if grown else old.model.neutrals
     files = {name: record for name, record in old.files.items() if name not in _merged_files(old)}
-    files |= bundle.record_files(folder, [name for name in (model.name, stored) if name])
-    bundle.write_manifest(folder, replace(new, model=replace(new.model, file=model.name, neutrals=stored), files=files))
+    new = replace(new, model=replace(new.model, file=model.name, neutrals=stored))
+    if isinstance(new.generation, EncoderDecoderRecord):
+        encoder = replace(new.generation.encoder, file=bundle.encoder_file(model.name))
+        new = replace(new, generation=replace(new.generation, encoder=encoder))
+    files |= bundle.record_files(folder, sorted(_merged_files(new)))
+    bundle.write_manifest(folder, replace(new, files=files))
 
 
 def _stored(manifest: Manifest) -> set[str]:
@@ -262,7 +269,9 @@ def _stored(manifest: Manifest) -> set[str]:
 
 
 def _merged_files(manifest: Manifest) -> set[str]:
-    return {name for name in (manifest.model.file, manifest.model.neutrals) if name}
+    generation = manifest.generation
+    encoder = generation.encoder.file if isinstance(generation, EncoderDecoderRecord) else None
+    return {name for name in (manifest.model.file, manifest.model.neutrals, encoder) if name}
 
 
 def _sweep(folder: Path, merged: set[str]) -> None:

@@ -15,11 +15,11 @@ import onnx_ir as ir
 
 from edgeadapt import bundle, parity
 from edgeadapt.adapter import Adapter, Array
-from edgeadapt.bundle import Manifest
+from edgeadapt.bundle import EncoderDecoderRecord, Manifest
 from edgeadapt.errors import AdapterError, ConfigError, OutputExistsError, ParityError, listed, nearest
 from edgeadapt.exporter import assemble, bare
 from edgeadapt.exporter.progress import Progress, silent
-from edgeadapt.graph import sites
+from edgeadapt.graph import halves, sites
 from edgeadapt.graph.fold import fold
 from edgeadapt.graph.sites import Wirings
 from edgeadapt.graph.switch import bodies, points, switch
@@ -44,7 +44,7 @@ def merge(
     Args:
         folder: The bundle.
         adapters: Their names; folded in this order.
-        output: The model's file; it must not exist.
+        output: The model's file; it must not exist. An encoder's, `<name>.encoder.onnx`, comes beside its decoder's.
         mode: `fold`: the adapters are absorbed and the model takes the base's inputs alone. `switch`: it takes their
             slots too, which `weights.onnx_adapter` of each adapter fills.
         tolerance: What the merged model's parity is held to.
@@ -59,6 +59,11 @@ def merge(
     """
     _check(folder, adapters, output, mode)
     manifest = bundle.read_manifest(folder)
+    beside = output.with_name(bundle.encoder_file(output.name))
+    if isinstance(manifest.generation, EncoderDecoderRecord) and beside.exists():
+        raise OutputExistsError(
+            f"{beside}, where the encoder is to be, exists already.\nRemove it, or write elsewhere."
+        )
     if manifest.generation is not None:
         tolerance = parity.for_logits(tolerance)
     bundle.verify_files(folder, manifest.files)
@@ -80,6 +85,9 @@ def merge(
     if problems:
         raise ParityError.collect("The merged model differs from PyTorch:", problems, "Nothing was written.")
     progress("writing")
+    if halves.has_halves(model):
+        encoder, model = halves.part(model)
+        _write(encoder, beside)
     _write(model, output)
     return reports
 

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from edgeadapt import bundle, tasks
 from edgeadapt.adapter import Adapter
-from edgeadapt.bundle import Manifest, TensorRecord
+from edgeadapt.bundle import EncoderDecoderRecord, EncoderRecord, GenerationRecord, Manifest, TensorRecord
 from edgeadapt.errors import ConfigError, EdgeAdaptError
 from edgeadapt.exporter import assemble, binding, folders, preprocess, problem_types, trained_tasks
 from edgeadapt.exporter import checkpoint as checkpoints
@@ -23,6 +23,7 @@ from edgeadapt.parity import ParityReport, Tolerance
 from edgeadapt.runtime import load
 
 if TYPE_CHECKING:
+    from edgeadapt.bundle import TokenizerRecord
     from edgeadapt.exporter.base import Base
     from edgeadapt.exporter.cases import Case
     from edgeadapt.exporter.modules import Modules
@@ -223,7 +224,7 @@ def _export(
         assemble.write_case(homes / each / assemble.PARITY, case.inputs, results, probes if each == bundle.NONE else {})
         made_with = lives[each].made_with if each in lives else reference.versions()
         assemble.add_parity(homes / each, by_name[each].record(made_with))
-    notes = [*traced.notes, *(note for found in lives.values() for note in found.notes)]
+    notes = [*traced.notes, *_writing_notes(opened), *(note for found in lives.values() for note in found.notes)]
     if not case.real:
         notes.append("the base has no tokenizer: parity was measured on random tokens")
     return reports, tuple(notes)
@@ -291,8 +292,6 @@ def _manifest(
     fingerprint: str,
     preprocessor: object,
 ) -> Manifest:
-    from edgeadapt.exporter import chats, decoding
-
     task = tasks.get(opened.task)
     slots = assemble.slots(traced.wirings, pairs)
     neutrals = assemble.stored_neutrals(folder, traced.wirings, slots)
@@ -301,26 +300,63 @@ def _manifest(
     whole = all(not wiring.open for wiring in traced.wirings.sites.values())
     labelled = bool(task.LABELS) and whole
     prepared = preprocess.records(preprocessor, opened.model.config, folder)
+    generation = _generation(opened, case, folder, preprocessor, prepared[0]) if task.CACHED else None
     return Manifest(
-        format=bundle.FORMAT,
+        format=bundle.ENCODER_FORMAT if isinstance(generation, EncoderDecoderRecord) else bundle.FORMAT,
         producer=f"edgeadapt {_version()}",
         task=opened.task,
         model_type=opened.model_type,
         fingerprint=fingerprint,
         model=assemble.model_record(traced.opset, assemble.write_neutrals(folder, neutrals, len(slots))),
-        inputs=tuple(
-            TensorRecord(str(value.name), str(case.example[str(value.name)].dtype), _dims(value))
-            for value in switched.graph.inputs
-            if value.name in case.axes
-        ),
+        inputs=_inputs(switched, case),
         outputs=tuple(_output(value, freed, case.outputs) for value in switched.graph.outputs),
         slots=slots,
         labels=opened.labels if labelled else None,
         problem_type=opened.model.config.problem_type if labelled else None,
         tokenizer=prepared[0],
         image=prepared[1],
-        generation=decoding.record(opened, chats.record(preprocessor, prepared[0], folder)) if task.CACHED else None,
+        generation=generation,
         files={},
+    )
+
+
+def _generation(
+    opened: Base, case: Case, folder: Path, preprocessor: object, tokenizer: TokenizerRecord | None
+) -> GenerationRecord | EncoderDecoderRecord:
+    """Returns how a bundle's decoder is run, and the encoder before it, where there is one."""
+    from edgeadapt.exporter import chats, decoding, encoding, guidance
+
+    if not encoding.is_one(opened):
+        return decoding.record(opened, chats.record(preprocessor, tokenizer, folder))
+    file = bundle.encoder_file(assemble.MODEL)
+    encoder = ir.load(folder / file)
+    return EncoderDecoderRecord(
+        eos_ids=guidance.ends(opened),
+        positions=decoding.positions(opened),
+        start_ids=(encoding.start(opened),),
+        rules=guidance.rules(opened),
+        encoder=EncoderRecord(
+            file,
+            _inputs(encoder, case),
+            tuple(TensorRecord(str(value.name), "float32", _dims(value)) for value in encoder.graph.outputs),
+            decoding.positions(opened),
+        ),
+        speech=None,
+    )
+
+
+def _writing_notes(opened: Base) -> tuple[str, ...]:
+    from edgeadapt.exporter import encoding, guidance
+
+    return guidance.notes(opened) if tasks.get(opened.task).CACHED and encoding.is_one(opened) else ()
+
+
+def _inputs(model: ir.Model, case: Case) -> tuple[TensorRecord, ...]:
+    """Returns the records of a model's inputs that are no slots."""
+    return tuple(
+        TensorRecord(str(value.name), str(case.example[str(value.name)].dtype), _dims(value))
+        for value in model.graph.inputs
+        if value.name in case.axes
     )
 
 

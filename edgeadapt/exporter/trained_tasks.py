@@ -21,6 +21,7 @@ TASK_TYPES: Mapping[str, str] = {
     "QUESTION_ANS": "question-answering",
     "FEATURE_EXTRACTION": "feature-extraction",
     "CAUSAL_LM": "text-generation",
+    "SEQ_2_SEQ_LM": "text2text-generation",
 }
 """PEFT's task types. It has none for other tasks, and saves the model's class in their place (`auto_mapping`)."""
 
@@ -31,6 +32,8 @@ CLASSES: Mapping[str, str] = {
     "ForMultipleChoice": "multiple-choice",
     "ForImageClassification": "image-classification",
     "ForCausalLM": "text-generation",
+    "WhisperForConditionalGeneration": "automatic-speech-recognition",
+    "ForConditionalGeneration": "text2text-generation",
 }
 """How the names of transformers' classes of a task end."""
 

@@ -133,8 +133,10 @@ class BundleRunner:
 
     @cached_property
     def _template(self) -> ChatTemplate:
+        from edgeadapt.bundle import GenerationRecord
+
         record = self._session.manifest.generation
-        if record is None or record.chat is None:
+        if not isinstance(record, GenerationRecord) or record.chat is None:
             raise UnsupportedError(
                 "The bundle has no chat template: the base it was exported from had none.\n"
                 "Give it texts, or put a chat_template.jinja into the base's folder and export it again."

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from edgeadapt.errors import AdapterError, UnsupportedError
+from edgeadapt.errors import AdapterError, ConfigError, UnsupportedError
+from edgeadapt.runtime import rewriting
 from edgeadapt.runtime.adapters import NONE, LoadedAdapter, read_loaded
 from edgeadapt.runtime.blend import blended
 from edgeadapt.runtime.choice import Choice, Choices, Registry, Row, chosen, chosen_rows, named
@@ -44,12 +45,19 @@ class Session:
     """
 
     def __init__(
-        self, path: Path, manifest: Manifest, model: ort.InferenceSession, device: Device, adapters: Registry
+        self,
+        path: Path,
+        manifest: Manifest,
+        model: ort.InferenceSession,
+        device: Device,
+        adapters: Registry,
+        encoder: ort.InferenceSession | None = None,
     ) -> None:
         """Takes what `load` has read and checked; `adapters` has `none` among them."""
         self.path = path
         self.manifest = manifest
         self._model = model
+        self._encoder = encoder
         self._device = device
         self._outputs = [output.name for output in manifest.outputs]
         # Never changed, only replaced under the lock: whoever reads it has it for good.
@@ -116,11 +124,16 @@ class Session:
             InputError: The inputs don't fit the model, all reasons, or the list has not one adapter for each row.
             AdapterError: An adapter is unknown, or the base was chosen and can't answer alone.
             ConfigError: A blend's weight is no finite number, or `adapter` is of no kind above.
-            UnsupportedError: A blend has no exact meaning, all reasons.
+            UnsupportedError: A blend has no exact meaning, all reasons; or the bundle has an encoder before its model.
 
         Example:
             >>> outputs = session.run(inputs, adapter=["spam", None, {"polite": 0.5, "short": 0.5}])  # doctest: +SKIP
         """
+        if self._encoder is not None:
+            raise UnsupportedError(
+                f"A bundle for {self.manifest.task} runs an encoder once, then its decoder for every token.\n"
+                "Call generate(...) or stream(...) of the session."
+            )
         slots = self.manifest.slots
         batch = check_inputs(inputs, self.manifest.inputs)
         rows = chosen_rows(adapter, self._adapters, slots, batch)
@@ -151,6 +164,8 @@ class Session:
             >>> logits = chat.feed(ids)  # doctest: +SKIP
             >>> chat.switch("short", prefill=True)  # doctest: +SKIP
         """
+        if self._encoder is not None:
+            raise UnsupportedError("Nothing begins without what the encoder reads: call generate(...) or stream(...).")
         return Generation(self._bind, self._decoder(), batch, adapter)
 
     def generate(
@@ -167,11 +182,13 @@ class Session:
         top_p: float | None = None,
         repetition_penalty: float = 1.0,
         seed: int | None = None,
+        decoder_input_ids: Array | Sequence[int] | None = None,
     ) -> list[Array]:
         """Returns the new tokens of every row, `(new,)` int64, the one that ended it included.
 
         Args:
-            input_ids: The prompts: `(batch, n)` int64 padded on the left, or a list with the tokens of each row.
+            input_ids: The prompts: `(batch, n)` int64 padded on the left, or a list with the tokens of each row. Where
+                the bundle has an encoder, what that reads: tokens padded on the right, or `(batch, mels, frames)`.
             attention_mask: `(batch, n)`, 0 where `input_ids` is padded; None where it is not.
             adapter: As for `run`.
             max_new_tokens: Rows end after so many.
@@ -182,6 +199,7 @@ class Session:
             top_p: Draws from the likeliest tokens that have this probability together.
             repetition_penalty: Over 1 makes tokens less likely that a row has already.
             seed: Makes draws the same every time, for each row as if it were alone.
+            decoder_input_ids: What a decoder after an encoder begins with, `(n,)` or `(batch, n)`; None is the base's.
 
         Raises:
             InputError: A prompt is empty, padded on the right, or too long with what is to follow; all reasons.
@@ -204,6 +222,7 @@ class Session:
             top_p=top_p,
             repetition_penalty=repetition_penalty,
             seed=seed,
+            decoder_input_ids=decoder_input_ids,
         )
         return gathered(tokens, len(input_ids))
 
@@ -221,6 +240,7 @@ class Session:
         top_p: float | None = None,
         repetition_penalty: float = 1.0,
         seed: int | None = None,
+        decoder_input_ids: Array | Sequence[int] | None = None,
     ) -> Iterator[Array]:
         """Yields the next token of every row, `(batch,)` int64, -1 for rows that have ended; see `generate`.
 
@@ -231,6 +251,12 @@ class Session:
         sampler = Sampler(Sampling(temperature, top_k, top_p, repetition_penalty, seed), len(input_ids))
         limits = Limits(max_new_tokens, frozenset(ends), stop)
         limits.check()
+        if self._encoder is not None:
+            work = rewriting.prepared(self.manifest, input_ids, attention_mask, decoder_input_ids, max_new_tokens)
+            read = self._reading(work.read, self._filled(adapter, len(work.begun)))
+            return rewriting.stream(read, work.begun, sampler, limits, work.rules)
+        if decoder_input_ids is not None:
+            raise ConfigError(f"decoder_input_ids: {self.manifest.task} has no encoder, and begins with its prompts.")
         rows = prompts(input_ids, attention_mask, max_new_tokens, own.positions if own else None)
         return stream(self.begin(len(rows.rows), adapter), rows, sampler, limits)
 
@@ -254,6 +280,8 @@ class Session:
         filling = base.replaced(arrays)
         if self.manifest.generation is None:
             return self._run(inputs, filling)
+        if self._encoder is not None:
+            return self._replay(inputs, filling)
         return replay(Generation(lambda *_: self._bound(filling), self._decoder(), _batch(inputs)), inputs)
 
     def replay(self, inputs: Mapping[str, Array], adapter: Choices = None) -> dict[str, Array | list[Array]]:
@@ -264,6 +292,8 @@ class Session:
         """
         if self.manifest.generation is None:
             return self.run(inputs, adapter)
+        if self._encoder is not None:
+            return dict(self._replay(inputs, self._filled(adapter, len(inputs["decoder_input_ids"]))))
         return dict(replay(self.begin(_batch(inputs), adapter), inputs))
 
     def add_adapter(self, folder: str | Path, name: str | None = None) -> None:
@@ -341,20 +371,32 @@ class Session:
 
         return self._stacks.get(rows, make)
 
+    def _replay(self, inputs: Mapping[str, Array], filling: Filling) -> dict[str, Array]:
+        read = {name: array for name, array in inputs.items() if name != "decoder_input_ids"}
+        return rewriting.replay(self._reading(read, filling), inputs)
+
+    def _reading(self, read: Mapping[str, Array], filling: Filling) -> rewriting.Rewriting:
+        """Returns what an encoder reads and its decoder answers, with these arrays in the slots of both."""
+        assert self._encoder is not None
+        halves = rewriting.Halves(self._bound(filling, self._encoder), self._bound(filling))
+        return rewriting.Rewriting(halves, self._decoder(), read)
+
     def _bind(self, adapter: Choices, batch: int) -> Run:
         """Returns what runs the model with a choice of adapters, for a batch of so many rows."""
+        return self._bound(self._filled(adapter, batch))
+
+    def _filled(self, adapter: Choices, batch: int) -> Filling:
+        """Returns what fills the slots for a choice of adapters, in every run of a batch of so many rows."""
         rows = chosen_rows(adapter, self._adapters, self.manifest.slots, batch)
         if len(rows) == 1:
-            filling = self._filling(rows[0])
-        else:
-            fillings = {row: self._filling(row) for row in dict.fromkeys(rows)}
-            if len(passes([fillings[row].arrays for row in rows], self.manifest.slots)) > 1:
-                raise UnsupportedError(
-                    "The base calls some sites of these adapters without a batch axis, so their rows can't share a "
-                    "cache.\nGenerate with one adapter at a time."
-                )
-            filling = self._stack(rows, fillings)
-        return self._bound(filling)
+            return self._filling(rows[0])
+        fillings = {row: self._filling(row) for row in dict.fromkeys(rows)}
+        if len(passes([fillings[row].arrays for row in rows], self.manifest.slots)) > 1:
+            raise UnsupportedError(
+                "The base calls some sites of these adapters without a batch axis, so their rows can't share a "
+                "cache.\nGenerate with one adapter at a time."
+            )
+        return self._stack(rows, fillings)
 
     def _decoder(self) -> Decoder:
         """Returns what a generation knows of the model.
@@ -370,9 +412,13 @@ class Session:
         inputs = ((tensor.name, tensor.shape) for tensor in self.manifest.inputs)
         return decoder(inputs, self.manifest.generation.positions)
 
-    def _bound(self, filling: Filling) -> Run:
-        """Returns what runs the model with these arrays in its slots."""
-        return BoundRun(self._model, filling.values)
+    def _bound(self, filling: Filling, model: ort.InferenceSession | None = None) -> Run:
+        """Returns what runs a model, the decoder where it isn't said, with these arrays in those slots that it has."""
+        model = self._model if model is None else model
+        if self._encoder is None:
+            return BoundRun(model, filling.values)
+        names = {value.name for value in model.get_inputs()}
+        return BoundRun(model, {name: value for name, value in filling.values.items() if name in names})
 
     def _run(self, inputs: Mapping[str, Array], filling: Filling) -> dict[str, Array]:
         feeds = {name: _HOST.value(array) for name, array in inputs.items()}
