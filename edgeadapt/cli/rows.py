@@ -156,7 +156,7 @@ def chats(rows: Sequence[Row], task: str) -> list[Row]:
     """
     from edgeadapt import tasks
 
-    if not tasks.get(task).CACHED:
+    if tasks.get(task).NAME != "text-generation":
         raise ConfigError(_idle(["--chat"], task))
     return [replace(row, value=[{"role": "user", "content": row.value}]) for row in rows]
 

@@ -87,7 +87,8 @@ def run(
     """Run texts or images through BUNDLE, each with an adapter of its own if need be.
 
     Prints one line of JSON for each input, in their order: what transformers.pipeline returns for the bundle's task.
-    Where the task is text-generation and there is one --text, prints what comes after it, as it comes.
+    Where the task is text-generation or text2text-generation and there is one --text, prints what is written, as it
+    comes.
     """
     drawing = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
     if [bool(texts), bool(images), file is not None].count(True) != 1:

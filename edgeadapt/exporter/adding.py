@@ -79,6 +79,7 @@ def add(
         adapter = binding.refit(source, adapter, wirings, said)
     else:
         checkpoint = folders.read(source, allow_pickle=allow_pickle)
+        trained_tasks.check_method(checkpoint, manifest.task)
         base = ir.load(folder / assemble.BASE)
         adapter = binding.bind(checkpoint, wirings, base_weights(base), said)
         trained_tasks.check(checkpoint, adapter, wirings, manifest.task)

@@ -184,6 +184,7 @@ def _export(
     with bases.quiet():
         opened = bases.load(source, name)
         preprocessor = preprocess.load_preprocessing(source)
+        writing = _writing_notes(opened)
         case = cases.case(opened, preprocessor)
         progress("writing the base as ONNX")
         traced = trace.trace(opened, case.example, case.axes, case.outputs, opset)
@@ -224,7 +225,7 @@ def _export(
         assemble.write_case(homes / each / assemble.PARITY, case.inputs, results, probes if each == bundle.NONE else {})
         made_with = lives[each].made_with if each in lives else reference.versions()
         assemble.add_parity(homes / each, by_name[each].record(made_with))
-    notes = [*traced.notes, *_writing_notes(opened), *(note for found in lives.values() for note in found.notes)]
+    notes = [*traced.notes, *writing, *(note for found in lives.values() for note in found.notes)]
     if not case.real:
         notes.append("the base has no tokenizer: parity was measured on random tokens")
     return reports, tuple(notes)
@@ -267,6 +268,7 @@ def _bind(
     for name, checkpoint in checkpoint_of.items():
         said = sources[name].labels, problem_types.get(sources[name].problem_type)
         try:
+            trained_tasks.check_method(checkpoint, opened.task)
             if checkpoints.is_read(checkpoint):
                 found[name] = binding.bind(checkpoint, traced.wirings, weights, said)
             else:
@@ -346,9 +348,13 @@ def _generation(
 
 
 def _writing_notes(opened: Base) -> tuple[str, ...]:
+    """Returns what a user should know of how an encoder-decoder writes; what can't be done is refused here."""
     from edgeadapt.exporter import encoding, guidance
 
-    return guidance.notes(opened) if tasks.get(opened.task).CACHED and encoding.is_one(opened) else ()
+    if not tasks.get(opened.task).CACHED or not encoding.is_one(opened):
+        return ()
+    guidance.rules(opened)
+    return guidance.notes(opened)
 
 
 def _inputs(model: ir.Model, case: Case) -> tuple[TensorRecord, ...]:

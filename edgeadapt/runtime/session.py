@@ -10,18 +10,17 @@ from typing import TYPE_CHECKING, Literal
 from edgeadapt.errors import AdapterError, ConfigError, UnsupportedError
 from edgeadapt.runtime import rewriting
 from edgeadapt.runtime.adapters import NONE, LoadedAdapter, read_loaded
-from edgeadapt.runtime.blend import blended
-from edgeadapt.runtime.choice import Choice, Choices, Registry, Row, chosen, chosen_rows, named
+from edgeadapt.runtime.choice import Choice, Choices, Registry, chosen, chosen_rows, named
 from edgeadapt.runtime.decoder import BoundRun, decoder
-from edgeadapt.runtime.filling import Filling, label_count, stretched
+from edgeadapt.runtime.filling import Filling, label_count
+from edgeadapt.runtime.fillings import Fillings
 from edgeadapt.runtime.fit import array_problems
 from edgeadapt.runtime.generation import Generation, Limits, gathered, replay, stream
 from edgeadapt.runtime.inputs import check_inputs
 from edgeadapt.runtime.prompts import prompts
 from edgeadapt.runtime.provider import Device
-from edgeadapt.runtime.rows import passes, stacked, taken, together
+from edgeadapt.runtime.rows import passes, taken, together
 from edgeadapt.runtime.sampling import Sampler, Sampling
-from edgeadapt.runtime.stacks import Stacks
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -63,7 +62,7 @@ class Session:
         # Never changed, only replaced under the lock: whoever reads it has it for good.
         self._adapters: Registry = dict(adapters)
         self._lock = threading.Lock()
-        self._stacks = Stacks()
+        self._fillings = Fillings(manifest.slots)
 
     @property
     def provider(self) -> Literal["cpu", "cuda"]:
@@ -138,16 +137,16 @@ class Session:
         batch = check_inputs(inputs, self.manifest.inputs)
         rows = chosen_rows(adapter, self._adapters, slots, batch)
         if len(rows) == 1:
-            return dict(self._run(inputs, self._filling(rows[0])))
+            return dict(self._run(inputs, self._fillings.of(rows[0])))
         # Once for each kind of row: rows are told apart by the identity of their arrays.
-        fillings = {row: self._filling(row) for row in dict.fromkeys(rows)}
+        fillings = {row: self._fillings.of(row) for row in dict.fromkeys(rows)}
         counts = [label_count(fillings[row].arrays, slots) for row in rows]
         groups = passes([fillings[row].arrays for row in rows], slots)
         parts = []
         for group in groups:
             members = tuple(rows[index] for index in group)
             own = inputs if len(groups) == 1 else taken(inputs, group, self.manifest.inputs)
-            parts.append(self._run(own, self._stack(members, fillings)))
+            parts.append(self._run(own, self._fillings.stack(members, fillings)))
         return together(parts, groups, counts, self.manifest.outputs)
 
     def begin(self, batch: int = 1, adapter: Choices = None) -> Generation:
@@ -331,7 +330,7 @@ class Session:
         with self._lock:
             gone = named(name, self._adapters)
             self._adapters = {key: adapter for key, adapter in self._adapters.items() if adapter is not gone}
-        self._stacks.clear()
+        self._fillings.clear()
 
     def _records(self, adapter: Choice) -> list[tuple[AdapterRecord, bool]]:
         """Returns the record of each adapter of a choice, and whether it has a head of its own; that one comes first.
@@ -343,33 +342,6 @@ class Session:
         # At most one part of a blend has a head.
         parts = [(part.record, bool(part.brings & head)) for part, _ in chosen(adapter, self._adapters, slots)]
         return sorted(parts, key=lambda entry: not entry[1])
-
-    def _filling(self, row: Row) -> Filling:
-        """Returns what to feed for one row: an adapter's own, or a blend, kept from earlier or made now."""
-        first, weight = row[0]
-        if len(row) == 1 and weight == 1.0:
-            return first.filling
-
-        def make() -> Filling:
-            arrays = blended(row, self.manifest.slots)
-            # Over the first part's, whose other slots hold what all parts leave: neutrals.
-            return first.filling.replaced({**stretched(arrays, self.manifest.slots), **arrays})
-
-        return self._stacks.get((row,), make)
-
-    def _stack(self, rows: tuple[Row, ...], fillings: Mapping[Row, Filling]) -> Filling:
-        """Returns what to feed for rows that share a run, kept from earlier or made now."""
-        first = fillings[rows[0]]
-        if len(set(rows)) == 1:
-            return first
-
-        def make() -> Filling:
-            stacks = stacked([fillings[row].arrays for row in rows], self.manifest.slots)
-            # What all rows share is on the device already.
-            own = {name: array for name, array in stacks.items() if array is not first.arrays[name]}
-            return first.replaced(own)
-
-        return self._stacks.get(rows, make)
 
     def _replay(self, inputs: Mapping[str, Array], filling: Filling) -> dict[str, Array]:
         read = {name: array for name, array in inputs.items() if name != "decoder_input_ids"}
@@ -387,16 +359,7 @@ class Session:
 
     def _filled(self, adapter: Choices, batch: int) -> Filling:
         """Returns what fills the slots for a choice of adapters, in every run of a batch of so many rows."""
-        rows = chosen_rows(adapter, self._adapters, self.manifest.slots, batch)
-        if len(rows) == 1:
-            return self._filling(rows[0])
-        fillings = {row: self._filling(row) for row in dict.fromkeys(rows)}
-        if len(passes([fillings[row].arrays for row in rows], self.manifest.slots)) > 1:
-            raise UnsupportedError(
-                "The base calls some sites of these adapters without a batch axis, so their rows can't share a "
-                "cache.\nGenerate with one adapter at a time."
-            )
-        return self._stack(rows, fillings)
+        return self._fillings.shared(chosen_rows(adapter, self._adapters, self.manifest.slots, batch))
 
     def _decoder(self) -> Decoder:
         """Returns what a generation knows of the model.
@@ -407,7 +370,7 @@ class Session:
         if self.manifest.generation is None:
             raise UnsupportedError(
                 f"A bundle for {self.manifest.task} generates no text.\n"
-                "Export its base for the task text-generation: --task text-generation."
+                "Export its base for a task that does, such as --task text-generation."
             )
         inputs = ((tensor.name, tensor.shape) for tensor in self.manifest.inputs)
         return decoder(inputs, self.manifest.generation.positions)
