@@ -140,6 +140,12 @@ FAMILIES: Mapping[str, Mapping[str, Any]] = {
         "decoder_start_token_id": 0,
     },
     **dict.fromkeys(("bart", "mbart", "marian", "pegasus"), SEQUENCES),
+    "whisper": {
+        **{key: value for key, value in SEQUENCES.items() if key != "max_position_embeddings"},
+        "max_source_positions": 1500,
+        "max_target_positions": 64,
+        "num_mel_bins": 80,
+    },
     "vit": VISION,
     "deit": VISION,
     "beit": VISION,
@@ -165,6 +171,7 @@ AUTO = {
     "image-classification": "AutoModelForImageClassification",
     "text-generation": "AutoModelForCausalLM",
     "text2text-generation": "AutoModelForSeq2SeqLM",
+    "automatic-speech-recognition": "AutoModelForSpeechSeq2Seq",
 }
 PEFT_TASKS = {
     "feature-extraction": "FEATURE_EXTRACTION",
@@ -173,6 +180,7 @@ PEFT_TASKS = {
     "question-answering": "QUESTION_ANS",
     "text-generation": "CAUSAL_LM",
     "text2text-generation": "SEQ_2_SEQ_LM",
+    "automatic-speech-recognition": "SEQ_2_SEQ_LM",
 }
 
 

@@ -20,6 +20,7 @@ SHAPES_OF_INPUT: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "text_pair": (("question", "context"),),
     "choices": (("question", "choices"),),
     "image": (("image",),),
+    "audio": (("audio",),),
 }
 """The keys that a row of each kind of input may have, beside `adapter`."""
 

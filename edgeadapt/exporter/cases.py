@@ -12,7 +12,7 @@ import numpy as np
 from edgeadapt import tasks
 from edgeadapt.adapter import Array
 from edgeadapt.errors import UnsupportedError
-from edgeadapt.exporter import decoding, encoding
+from edgeadapt.exporter import decoding, encoding, hearing
 from edgeadapt.exporter.base import Base
 from edgeadapt.tasks import Task
 
@@ -54,6 +54,8 @@ def case(base: Base, preprocessor: Any | None) -> Case:
     outputs = task.OUTPUTS
     if base.model.main_input_name == "pixel_values":
         return _images(base, preprocessor)
+    if hearing.is_one(base):
+        return _read(base, {"input_features": hearing.features(base)}, {}, real=True)
     if task.CACHED and not encoding.is_one(base):
         inputs = decoding.case(base, _rows_of_tokens(base, preprocessor))
         example, axes = decoding.example(base, inputs)

@@ -18,6 +18,7 @@ from transformers import DynamicCache, EncoderDecoderCache
 from edgeadapt.adapter import Array
 from edgeadapt.bundle import CROSS, ENCODED, PAST, PRESENT
 from edgeadapt.errors import UnsupportedError
+from edgeadapt.exporter import decoding
 from edgeadapt.exporter.base import Base
 from edgeadapt.exporter.decoding import Axes
 from edgeadapt.exporter.forward import MASK, READ, SEEN_MASK, tensors
@@ -66,6 +67,12 @@ def start(base: Base) -> int:
         f"{base.source} doesn't say which token its decoder begins with.\n"
         "Set decoder_start_token_id in its generation_config.json."
     )
+
+
+def positions(base: Base) -> int | None:
+    """Returns how many tokens the decoder takes, or None where it knows no limit."""
+    found = getattr(base.model.config, "max_target_positions", None)
+    return int(found) if found else decoding.positions(base)
 
 
 def example(base: Base, found: Mapping[str, Array]) -> tuple[dict[str, Array], Axes]:

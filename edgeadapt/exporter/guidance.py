@@ -23,12 +23,21 @@ REFUSED: Mapping[str, tuple[Any, ...]] = {
 """What changes the likeliest token in a way that a device doesn't know, with the values that change nothing."""
 
 
-def rules(base: Base, *, forced: bool = True) -> RulesRecord:
+HEARD: Mapping[str, tuple[Any, ...]] = {
+    "no_speech_threshold": (None,),
+    "logprob_threshold": (None,),
+    "compression_ratio_threshold": (None,),
+    "return_timestamps": (None, False),
+}
+"""The same of a base that hears."""
+
+
+def rules(base: Base, *, speech: bool = False) -> RulesRecord:
     """Returns what every next token is held to.
 
     Args:
         base: The base.
-        forced: Whether `forced_decoder_ids` count; for speech, languages and tasks say what they would.
+        speech: Whether it hears: then the language and the task say what `forced_decoder_ids` would.
 
     Raises:
         UnsupportedError: The configuration asks for something that a device doesn't do, all of it.
@@ -36,8 +45,8 @@ def rules(base: Base, *, forced: bool = True) -> RulesRecord:
     given: Any = base.model.generation_config
     problems = [
         f"{name}: {value!r}"
-        for name, idle in REFUSED.items()
-        if (value := getattr(given, name, None)) not in idle and (forced or name != "forced_decoder_ids")
+        for name, idle in {**REFUSED, **(HEARD if speech else {})}.items()
+        if (value := getattr(given, name, None)) not in idle and not (speech and name == "forced_decoder_ids")
     ]
     words = [list(word) for word in getattr(given, "bad_words_ids", None) or []]
     problems += [f"bad_words_ids: {word} is no single token" for word in words if len(word) != 1]

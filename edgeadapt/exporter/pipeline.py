@@ -245,10 +245,12 @@ def _task(task: str | None, checkpoint_of: Mapping[str, Checkpoint], source: str
         raise ConfigError(
             f"The adapters were trained for {' and '.join(sorted(trained))}.\nGive one task, or export them apart."
         )
-    if trained:
-        return trained.pop()
     from edgeadapt.exporter import base as bases
 
+    if trained:
+        found = trained.pop()
+        # PEFT's type says of Whisper what it says of T5.
+        return bases.spoken(source, found) if found in trained_tasks.READING else found
     return tasks.get(bases.infer_task(source)).NAME
 
 
@@ -326,34 +328,35 @@ def _generation(
     opened: Base, case: Case, folder: Path, preprocessor: object, tokenizer: TokenizerRecord | None
 ) -> GenerationRecord | EncoderDecoderRecord:
     """Returns how a bundle's decoder is run, and the encoder before it, where there is one."""
-    from edgeadapt.exporter import chats, decoding, encoding, guidance
+    from edgeadapt.exporter import chats, decoding, encoding, guidance, hearing
 
     if not encoding.is_one(opened):
         return decoding.record(opened, chats.record(preprocessor, tokenizer, folder))
+    hears = hearing.is_one(opened)
     file = bundle.encoder_file(assemble.MODEL)
     encoder = ir.load(folder / file)
     return EncoderDecoderRecord(
         eos_ids=guidance.ends(opened),
-        positions=decoding.positions(opened),
+        positions=encoding.positions(opened),
         start_ids=(encoding.start(opened),),
-        rules=guidance.rules(opened),
+        rules=guidance.rules(opened, speech=hears),
         encoder=EncoderRecord(
             file,
             _inputs(encoder, case),
             tuple(TensorRecord(str(value.name), "float32", _dims(value)) for value in encoder.graph.outputs),
-            decoding.positions(opened),
+            None if hears else encoding.positions(opened),
         ),
-        speech=None,
+        speech=hearing.record(opened) if hears else None,
     )
 
 
 def _writing_notes(opened: Base) -> tuple[str, ...]:
     """Returns what a user should know of how an encoder-decoder writes; what can't be done is refused here."""
-    from edgeadapt.exporter import encoding, guidance
+    from edgeadapt.exporter import encoding, guidance, hearing
 
     if not tasks.get(opened.task).CACHED or not encoding.is_one(opened):
         return ()
-    guidance.rules(opened)
+    guidance.rules(opened, speech=hearing.is_one(opened))
     return guidance.notes(opened)
 
 

@@ -12,7 +12,7 @@ from edgeadapt.bundle import CROSS, ENCODED, PAST, PRESENT, EncoderDecoderRecord
 from edgeadapt.errors import InputError, UnsupportedError
 from edgeadapt.runtime.prompts import ENDED
 from edgeadapt.runtime.rules import ruled
-from edgeadapt.runtime.sources import sources
+from edgeadapt.runtime.sources import sounds, sources
 
 if TYPE_CHECKING:
     from edgeadapt.bundle import Manifest, RulesRecord
@@ -51,6 +51,9 @@ def prepared(manifest: Manifest, given: Any, mask: Array | None, begun: Any, max
     if not isinstance(record, EncoderDecoderRecord):
         raise UnsupportedError(f"A bundle for {manifest.task} has no encoder.")
     start = np.asarray(record.start_ids if begun is None else begun)
+    if record.speech is not None:
+        read = sounds(given, mask, start.shape[-1] if start.ndim else 0, max_new_tokens, record)
+        return Prepared(read, beginnings(start, len(given)), record.rules)
     read = sources(given, mask, start.shape[-1] if start.ndim else 0, max_new_tokens, record)
     return Prepared(read, beginnings(start, len(next(iter(read.values())))), record.rules)
 

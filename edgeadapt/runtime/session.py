@@ -130,8 +130,7 @@ class Session:
         """
         if self._encoder is not None:
             raise UnsupportedError(
-                f"A bundle for {self.manifest.task} runs an encoder once, then its decoder for every token.\n"
-                "Call generate(...) or stream(...) of the session."
+                "An encoder runs once, its decoder for every token: call generate(...) or read(...)."
             )
         slots = self.manifest.slots
         batch = check_inputs(inputs, self.manifest.inputs)
@@ -164,7 +163,7 @@ class Session:
             >>> chat.switch("short", prefill=True)  # doctest: +SKIP
         """
         if self._encoder is not None:
-            raise UnsupportedError("Nothing begins without what the encoder reads: call generate(...) or stream(...).")
+            raise UnsupportedError("Nothing begins without what the encoder reads: call generate(...) or read(...).")
         return Generation(self._bind, self._decoder(), batch, adapter)
 
     def generate(
@@ -280,7 +279,7 @@ class Session:
         if self.manifest.generation is None:
             return self._run(inputs, filling)
         if self._encoder is not None:
-            return self._replay(inputs, filling)
+            return rewriting.replay(self._reading(inputs, filling), inputs)
         return replay(Generation(lambda *_: self._bound(filling), self._decoder(), _batch(inputs)), inputs)
 
     def replay(self, inputs: Mapping[str, Array], adapter: Choices = None) -> dict[str, Array | list[Array]]:
@@ -292,7 +291,7 @@ class Session:
         if self.manifest.generation is None:
             return self.run(inputs, adapter)
         if self._encoder is not None:
-            return dict(self._replay(inputs, self._filled(adapter, len(inputs["decoder_input_ids"]))))
+            return dict(rewriting.replay(self.read(inputs, adapter), inputs))
         return dict(replay(self.begin(_batch(inputs), adapter), inputs))
 
     def add_adapter(self, folder: str | Path, name: str | None = None) -> None:
@@ -343,15 +342,23 @@ class Session:
         parts = [(part.record, bool(part.brings & head)) for part, _ in chosen(adapter, self._adapters, slots)]
         return sorted(parts, key=lambda entry: not entry[1])
 
-    def _replay(self, inputs: Mapping[str, Array], filling: Filling) -> dict[str, Array]:
-        read = {name: array for name, array in inputs.items() if name != "decoder_input_ids"}
-        return rewriting.replay(self._reading(read, filling), inputs)
+    def read(self, inputs: Mapping[str, Array], adapter: Choices = None) -> rewriting.Rewriting:
+        """Returns what an encoder reads, to be answered token by token; `generate` does it all.
+
+        Raises:
+            UnsupportedError: The bundle has no encoder, or these rows can't share a run.
+            EdgeAdaptError: As `run`.
+        """
+        if self._encoder is None:
+            raise UnsupportedError(f"A bundle for {self.manifest.task} has no encoder.")
+        return self._reading(inputs, self._filled(adapter, _batch(inputs)))
 
     def _reading(self, read: Mapping[str, Array], filling: Filling) -> rewriting.Rewriting:
         """Returns what an encoder reads and its decoder answers, with these arrays in the slots of both."""
         assert self._encoder is not None
         halves = rewriting.Halves(self._bound(filling, self._encoder), self._bound(filling))
-        return rewriting.Rewriting(halves, self._decoder(), read)
+        own = {value.name: read[value.name] for value in self._encoder.get_inputs() if value.name in read}
+        return rewriting.Rewriting(halves, self._decoder(), own)
 
     def _bind(self, adapter: Choices, batch: int) -> Run:
         """Returns what runs the model with a choice of adapters, for a batch of so many rows."""
@@ -390,7 +397,7 @@ class Session:
 
 
 def _batch(inputs: Mapping[str, Array]) -> int:
-    return len(inputs["input_ids"])
+    return len(next(iter(inputs.values())))
 
 
 def _check_free(name: str, adapters: Registry) -> None:

@@ -31,7 +31,7 @@ def sources(
             to be written than the decoder has positions for; all of it at once.
     """
     ids, mask, problems = _padded(input_ids, attention_mask)
-    limit, positions = record.encoder.positions, record.positions
+    limit = record.encoder.positions
     for index, (row, own) in enumerate(zip(ids, mask, strict=True)):
         if not own.any():
             problems.append(f"row {index}: is empty; give it the token that ends a text at least")
@@ -39,14 +39,41 @@ def sources(
             problems.append(f"row {index}: {row[own == 1].min()} is no token")
     if limit is not None and ids.shape[1] > limit:
         problems.append(f"the longest row has {ids.shape[1]} tokens, and the encoder reads {limit}")
-    if positions is not None and begun + max_new_tokens > positions:
-        problems.append(
-            f"{begun} tokens to begin with and {max_new_tokens} new ones are more than the decoder's {positions} "
-            f"positions; max_new_tokens can be {positions - begun}"
-        )
+    problems += _too_many(begun, max_new_tokens, record.positions)
     if problems:
         raise InputError.collect("These texts can't be rewritten:", problems)
     return {"input_ids": ids * mask, "attention_mask": mask}
+
+
+def sounds(
+    features: Any, mask: Array | None, begun: int, max_new_tokens: int, record: EncoderDecoderRecord
+) -> dict[str, Array]:
+    """Returns what an encoder of sounds takes, `input_features` `(batch, mels, frames)`; see `sources`.
+
+    Raises:
+        InputError: They are no such array, or come with a mask, or more is to be written than the decoder has positions
+            for; all of it at once.
+    """
+    shape = next(tensor.shape for tensor in record.encoder.inputs if tensor.name == "input_features")
+    problems = _too_many(begun, max_new_tokens, record.positions)
+    if mask is not None:
+        problems.append("attention_mask: got one, and sounds have none: they are padded with silence")
+    found = f"{features.dtype} {features.shape}" if isinstance(features, np.ndarray) else type(features).__name__
+    given = np.asarray(features) if isinstance(features, np.ndarray) else np.zeros(())
+    if given.dtype != np.float32 or given.ndim != 3 or given.shape[1:] != shape[1:] or not len(given):
+        problems.append(f"input_features: got {found}, expected float32 (batch, {shape[1]}, {shape[2]})")
+    if problems:
+        raise InputError.collect("These sounds can't be written down:", problems)
+    return {"input_features": given}
+
+
+def _too_many(begun: int, max_new_tokens: int, positions: int | None) -> list[str]:
+    if positions is None or begun + max_new_tokens <= positions:
+        return []
+    return [
+        f"{begun} tokens to begin with and {max_new_tokens} new ones are more than the decoder's {positions} "
+        f"positions; max_new_tokens can be {positions - begun}"
+    ]
 
 
 def _padded(input_ids: Any, mask: Array | None) -> tuple[Array, Array, list[str]]:

@@ -9,6 +9,7 @@ from edgeadapt import tasks
 from edgeadapt.errors import UnsupportedError
 from edgeadapt.tasks import (
     Task,
+    automatic_speech_recognition,
     feature_extraction,
     fill_mask,
     image_classification,
@@ -21,6 +22,7 @@ from edgeadapt.tasks import (
 )
 
 ALL: list[Task] = [
+    automatic_speech_recognition,
     feature_extraction,
     fill_mask,
     image_classification,
