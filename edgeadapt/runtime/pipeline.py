@@ -219,6 +219,11 @@ class BundleRunner:
         generation = self._session.manifest.generation
         return NO_LIMIT if generation is None or generation.positions is None else generation.positions
 
+    @property
+    def first_time(self) -> int:
+        """The first of the tokens that are times, behind all others."""
+        return self._speech[1].no_timestamps + 1
+
     def hear(self, sounds: Sequence[Any]) -> list[Array]:
         """Returns each sound as the encoder takes it, float32 `(mels, frames)`.
 

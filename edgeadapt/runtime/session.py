@@ -343,18 +343,12 @@ class Session:
         return sorted(parts, key=lambda entry: not entry[1])
 
     def read(self, inputs: Mapping[str, Array], adapter: Choices = None) -> rewriting.Rewriting:
-        """Returns what an encoder reads, to be answered token by token; `generate` does it all.
-
-        Raises:
-            UnsupportedError: The bundle has no encoder, or these rows can't share a run.
-            EdgeAdaptError: As `run`.
-        """
+        """Returns what an encoder reads, to be answered token by token; refuses as `begin` does."""
         if self._encoder is None:
             raise UnsupportedError(f"A bundle for {self.manifest.task} has no encoder.")
         return self._reading(inputs, self._filled(adapter, _batch(inputs)))
 
     def _reading(self, read: Mapping[str, Array], filling: Filling) -> rewriting.Rewriting:
-        """Returns what an encoder reads and its decoder answers, with these arrays in the slots of both."""
         assert self._encoder is not None
         halves = rewriting.Halves(self._bound(filling, self._encoder), self._bound(filling))
         own = {value.name: read[value.name] for value in self._encoder.get_inputs() if value.name in read}

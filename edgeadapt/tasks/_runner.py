@@ -192,6 +192,11 @@ class Runner(Protocol):
         """How many tokens the decoder takes."""
         ...
 
+    @property
+    def first_time(self) -> int:
+        """The first of the tokens that are times, behind all others."""
+        ...
+
     def hear(self, sounds: Sequence[Any]) -> list[Array]:
         """Returns each sound as the encoder takes it, float32 `(mels, frames)`."""
         ...

@@ -36,8 +36,8 @@ def postprocess(text: str) -> Heard:
 class Pipeline:
     """Writes down sounds as `transformers.pipeline("automatic-speech-recognition")` does, without timestamps.
 
-    It takes the likeliest token each time. A sound is the path of a WAV file, or an array of floats at the base's
-    sampling rate (16 kHz), of at most 30 s; longer ones are refused.
+    It takes the likeliest token each time; a time that a base writes nevertheless is left out. A sound is the path of a
+    WAV file, or an array of floats at the base's sampling rate (16 kHz), of at most 30 s; longer ones are refused.
     """
 
     def __init__(self, runner: Runner) -> None:
@@ -74,7 +74,7 @@ class Pipeline:
         if type(batch_size) is not int or batch_size < 1:
             raise ConfigError(f"batch_size: got {batch_size!r}, expected 1 or more.")
         self._runner.check_speech(language, task)
-        heard = self._runner.hear(rows)
+        heard, times = self._runner.hear(rows), self._runner.first_time
         results: list[Heard] = []
         for start in range(0, len(rows), batch_size):
             part = slice(start, start + batch_size)
@@ -84,6 +84,6 @@ class Pipeline:
             writing = Writing(most, 0.0, None, None, 1.0, None)
             for tokens in self._runner.stream(heard[part], adapters[part], writing, begun):
                 for row, token in zip(written, tokens.tolist(), strict=True):
-                    row += [token] if token >= 0 else []
+                    row += [token] if 0 <= token < times else []
             results += [postprocess(self._runner.vocabulary.decode(row, skip_special=True)) for row in written]
         return results if as_list else results[0]

@@ -30,7 +30,9 @@ TASK = "automatic-speech-recognition"
 NEW = 10
 LANGUAGES = {"<|en|>": 90, "<|de|>": 91, "<|ja|>": 92}
 TASKS = {"transcribe": 93, "translate": 94}
-SAID = {"no_timestamps_token_id": 95, "suppress_tokens": [20, 21, 22], "begin_suppress_tokens": [30, 3]}
+SILENT = len(tiny.vocabulary()) - 1
+"""The last token: those behind it are times, to transformers."""
+SAID = {"no_timestamps_token_id": SILENT, "suppress_tokens": [20, 21, 22], "begin_suppress_tokens": [30, 3]}
 MULTILINGUAL = {"lang_to_id": LANGUAGES, "task_to_id": TASKS, "is_multilingual": True}
 
 
@@ -83,11 +85,13 @@ def setup(request: Any, tmp_path_factory: Any) -> Setup:
     def tokens(samples: Array, adapter: str | None = None, **options: Any) -> list[int]:
         features = extractor(samples, sampling_rate=16000, return_tensors="pt")["input_features"]
         given = {"max_new_tokens": NEW, "do_sample": False, **options}
+        if several:
+            given.setdefault("task", "transcribe")
         with tiny.quiet():
-            found = models[adapter].generate(input_features=features, **given)[0].tolist()
+            found: list[int] = models[adapter].generate(input_features=features, **given)[0].tolist()
         # Some versions give the beginning too, some the end alone.
         begun = 4 if several else 2
-        return found[begun:] if found[0] == 3 and 95 in found[:begun] else found
+        return found[begun:] if found[0] == 3 and SILENT in found[:begun] else found
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "base")
     return Setup(exported, edgeadapt.pipeline(exported.path), tokens, tokenizer, extractor)
@@ -100,7 +104,7 @@ def test_what_is_heard_is_what_the_extractor_gives(setup: Setup) -> None:
         expected = setup.extractor(samples, sampling_rate=16000, return_tensors="np")["input_features"][0]
         got = log_mel(samples, generation.speech)
         assert got.dtype == np.float32
-        np.testing.assert_allclose(got, expected, atol=2e-5)
+        np.testing.assert_allclose(got, expected, atol=1e-4)  # with torch, it computes in float32
         exact = setup.extractor._np_extract_fbank_features(
             np.pad(samples, (0, 480000 - samples.size))[None], device="cpu"
         )[0]
