@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from benchmarks.settings import THREADS
 from edgeadapt.bundle import PAST
 from edgeadapt.runtime import Session
-from edgeadapt.runtime.decoder import BoundRun, Decoder
+from edgeadapt.runtime.decoder import Bound, BoundRun, Decoder
 from edgeadapt.runtime.generation import Generation
 
 Ids = NDArray[np.int64]
@@ -74,7 +74,7 @@ def graph(folder: Path) -> Begin:
     inputs = frozenset(value.name for value in session.get_inputs())
     size = int(said["num_key_value_heads"]), int(said["head_size"])
     known = Decoder(inputs, {name: size for name in inputs if name.startswith(PAST)}, "shared")
-    return lambda rows, length: Ours(Generation(lambda *_: BoundRun(session, {}), known, rows), length)
+    return lambda rows, length: Ours(Generation(lambda *_: Bound(BoundRun(session, {})), known, rows), length)
 
 
 class Theirs:

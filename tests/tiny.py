@@ -47,6 +47,20 @@ DECODERS = (
     "gpt_neox", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi", "phi3", "smollm3", "olmo2",
     "granite", "stablelm", "starcoder2", "cohere",
 )  # fmt: skip
+SEQUENCES: dict[str, Any] = {
+    "d_model": HIDDEN,
+    "encoder_layers": LAYERS,
+    "decoder_layers": LAYERS,
+    "encoder_attention_heads": HEADS,
+    "decoder_attention_heads": HEADS,
+    "encoder_ffn_dim": 2 * HIDDEN,
+    "decoder_ffn_dim": 2 * HIDDEN,
+    "max_position_embeddings": POSITIONS,
+    "init_std": 0.2,
+    "decoder_start_token_id": 3,
+    "forced_eos_token_id": None,
+    **ENDS,
+}
 
 FAMILIES: Mapping[str, Mapping[str, Any]] = {
     "bert": TEXT,
@@ -113,6 +127,25 @@ FAMILIES: Mapping[str, Mapping[str, Any]] = {
     "falcon": {"hidden_size": HIDDEN, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS, **ENDS},
     "mistral": {**DECODER, "num_key_value_heads": 2, "sliding_window": None, "use_cache": False},
     **dict.fromkeys(DECODERS, DECODER),
+    "t5": {
+        "d_model": HIDDEN,
+        "d_kv": HIDDEN // HEADS,
+        "d_ff": 2 * HIDDEN,
+        "num_layers": LAYERS,
+        "num_heads": HEADS,
+        "relative_attention_num_buckets": 8,
+        "relative_attention_max_distance": 12,
+        "pad_token_id": 0,
+        "eos_token_id": 3,
+        "decoder_start_token_id": 0,
+    },
+    **dict.fromkeys(("bart", "mbart", "marian", "pegasus"), SEQUENCES),
+    "whisper": {
+        **{key: value for key, value in SEQUENCES.items() if key != "max_position_embeddings"},
+        "max_source_positions": 1500,
+        "max_target_positions": 64,
+        "num_mel_bins": 80,
+    },
     "vit": VISION,
     "deit": VISION,
     "beit": VISION,
@@ -137,6 +170,8 @@ AUTO = {
     "multiple-choice": "AutoModelForMultipleChoice",
     "image-classification": "AutoModelForImageClassification",
     "text-generation": "AutoModelForCausalLM",
+    "text2text-generation": "AutoModelForSeq2SeqLM",
+    "automatic-speech-recognition": "AutoModelForSpeechSeq2Seq",
 }
 PEFT_TASKS = {
     "feature-extraction": "FEATURE_EXTRACTION",
@@ -144,6 +179,8 @@ PEFT_TASKS = {
     "token-classification": "TOKEN_CLS",
     "question-answering": "QUESTION_ANS",
     "text-generation": "CAUSAL_LM",
+    "text2text-generation": "SEQ_2_SEQ_LM",
+    "automatic-speech-recognition": "SEQ_2_SEQ_LM",
 }
 
 

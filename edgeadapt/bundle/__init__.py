@@ -12,11 +12,14 @@ from edgeadapt.bundle.documents import (
 )
 from edgeadapt.bundle.files import record_files, verify_files
 from edgeadapt.bundle.folders import new_folder, replace_file
-from edgeadapt.bundle.names import CACHE, KEPT, NONE, PAST, PRESENT, check_adapter_name
+from edgeadapt.bundle.names import CACHE, CROSS, ENCODED, KEPT, NONE, PAST, PRESENT, check_adapter_name, encoder_file
 from edgeadapt.bundle.records import (
+    ENCODER_FORMAT,
     FORMAT,
     AdapterRecord,
     ChatRecord,
+    EncoderDecoderRecord,
+    EncoderRecord,
     FileRecord,
     GenerationRecord,
     ImageRecord,
@@ -25,7 +28,9 @@ from edgeadapt.bundle.records import (
     Neutral,
     ParityRecord,
     ProblemType,
+    RulesRecord,
     Slot,
+    SpeechRecord,
     TensorRecord,
     TokenizerRecord,
 )
@@ -34,6 +39,9 @@ __all__ = [
     "ADAPTER",
     "ADAPTERS",
     "CACHE",
+    "CROSS",
+    "ENCODED",
+    "ENCODER_FORMAT",
     "FORMAT",
     "KEPT",
     "MANIFEST",
@@ -42,6 +50,8 @@ __all__ = [
     "PRESENT",
     "AdapterRecord",
     "ChatRecord",
+    "EncoderDecoderRecord",
+    "EncoderRecord",
     "FileRecord",
     "GenerationRecord",
     "ImageRecord",
@@ -50,11 +60,14 @@ __all__ = [
     "Neutral",
     "ParityRecord",
     "ProblemType",
+    "RulesRecord",
     "Slot",
+    "SpeechRecord",
     "TensorRecord",
     "TokenizerRecord",
     "adapter_names",
     "check_adapter_name",
+    "encoder_file",
     "new_folder",
     "read_adapter",
     "read_manifest",

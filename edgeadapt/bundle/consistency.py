@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from edgeadapt.bundle.names import CACHE, NONE, PAST, PRESENT
-from edgeadapt.bundle.records import AdapterRecord, ImageRecord, Manifest, Neutral, Slot
+from edgeadapt.bundle.names import CACHE, CROSS, ENCODED, NONE, PAST, PRESENT
+from edgeadapt.bundle.records import (
+    ENCODER_FORMAT,
+    AdapterRecord,
+    EncoderDecoderRecord,
+    EncoderRecord,
+    ImageRecord,
+    Manifest,
+    Neutral,
+    Slot,
+)
 
 WEIGHTS = "weights.onnx_adapter"
 
@@ -35,9 +44,14 @@ def manifest_problems(manifest: Manifest) -> list[str]:
         problems += _image_problems(manifest.image)
     if manifest.generation:
         problems += _cache_problems(manifest)
-        if manifest.generation.chat:
-            problems += _listed("$.generation.chat.file", manifest.generation.chat.file, manifest.files)
-            problems += [] if manifest.tokenizer else ["$.generation.chat: is there, and $.tokenizer is null"]
+    encoded = isinstance(manifest.generation, EncoderDecoderRecord)
+    if encoded != (manifest.format == ENCODER_FORMAT):
+        problems.append(f"$.format: {ENCODER_FORMAT!r} is for a generation with an encoder, and for nothing else")
+    if isinstance(manifest.generation, EncoderDecoderRecord):
+        problems += _encoder_problems(manifest, manifest.generation.encoder)
+    elif manifest.generation and manifest.generation.chat:
+        problems += _listed("$.generation.chat.file", manifest.generation.chat.file, manifest.files)
+        problems += [] if manifest.tokenizer else ["$.generation.chat: is there, and $.tokenizer is null"]
     return problems
 
 
@@ -90,6 +104,19 @@ def _cache_problems(manifest: Manifest) -> list[str]:
     problems = [f"$.outputs: lacks {PRESENT}{name}" for name in sorted(enters - leaves)]
     problems += [f"$.inputs: lacks {PAST}{name}" for name in sorted(leaves - enters)]
     return problems if enters | leaves else ["$.generation: is there, and no input begins with past_key_values."]
+
+
+def _encoder_problems(manifest: Manifest, encoder: EncoderRecord) -> list[str]:
+    """Returns what is wrong with an encoder: its names, and what it gives that its decoder doesn't take."""
+    path = "$.generation.encoder"
+    problems = _listed(f"{path}.file", encoder.file, manifest.files)
+    slots = [slot.name for slot in manifest.slots]
+    problems += _twice(f"{path}.inputs and $.slots", [tensor.name for tensor in encoder.inputs] + slots)
+    gives = {tensor.name.removeprefix(ENCODED) for tensor in encoder.outputs if tensor.name.startswith(ENCODED)}
+    takes = {tensor.name.removeprefix(CROSS) for tensor in manifest.inputs if tensor.name.startswith(CROSS)}
+    problems += [f"{path}.outputs: lacks {ENCODED}{name}" for name in sorted(takes - gives)]
+    problems += [f"$.inputs: lacks {CROSS}{name}" for name in sorted(gives - takes)]
+    return problems if gives | takes else [*problems, f"{path}.outputs: none begins with {ENCODED}"]
 
 
 def _image_problems(image: ImageRecord) -> list[str]:

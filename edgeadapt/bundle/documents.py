@@ -13,7 +13,7 @@ from edgeadapt.bundle.consistency import adapter_problems, manifest_problems
 from edgeadapt.bundle.folders import replace_file
 from edgeadapt.bundle.names import name_problem
 from edgeadapt.bundle.parsing import dumps, loads, parse
-from edgeadapt.bundle.records import FORMAT, AdapterRecord, Manifest
+from edgeadapt.bundle.records import ENCODER_FORMAT, FORMAT, AdapterRecord, Manifest
 from edgeadapt.errors import BundleError
 
 MANIFEST = "edgeadapt.json"
@@ -108,7 +108,7 @@ def _parsed(path: Path, text: str, kind: type[RecordT], remedy: str) -> RecordT:
         document = loads(text)
     except ValueError as error:
         raise BundleError(f"{path} is not JSON as the format has it: {error}.\n{remedy}") from error
-    _check_version(path, document)
+    _check_version(path, document, (FORMAT, ENCODER_FORMAT) if kind is Manifest else (FORMAT,))
     record, problems = parse(kind, document)
     if isinstance(record, Manifest):
         problems = manifest_problems(record)
@@ -119,20 +119,20 @@ def _parsed(path: Path, text: str, kind: type[RecordT], remedy: str) -> RecordT:
     return record
 
 
-def _check_version(path: Path, document: object) -> None:
-    """Refuses by name what another version wrote, before its keys are looked at."""
+def _check_version(path: Path, document: object, known: tuple[str, ...]) -> None:
+    """Refuses by name what another version wrote than the `known` ones, before its keys are looked at."""
     version = document.get("format") if isinstance(document, dict) else None
     parts = _VERSION.fullmatch(version) if isinstance(version, str) else None
     if parts is None:
         raise BundleError(
             f"{path} has no bundle format: got {version!r}, expected {FORMAT!r}.\nIs it another tool's file?"
         )
-    if tuple(map(int, parts.groups())) > tuple(map(int, FORMAT.split("."))):
+    if tuple(map(int, parts.groups())) > tuple(map(int, known[-1].split("."))):
         raise BundleError(
-            f"{path} was written by a newer edgeadapt: its format is {version}, this one reads {FORMAT}.\n"
+            f"{path} was written by a newer edgeadapt: its format is {version}, this one reads {known[-1]}.\n"
             "Update edgeadapt, or export again with this version."
         )
-    if version != FORMAT:
+    if version not in known:
         raise BundleError(f"{path} has the format {version}, which was never released; this edgeadapt reads {FORMAT}.")
 
 

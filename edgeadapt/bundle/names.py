@@ -18,9 +18,22 @@ CACHE = "past_key_values"
 PAST, PRESENT = f"{CACHE}.", "present."
 """What the names of a decoder's cache begin with, as it enters and as it leaves; `0.key` and the like follow."""
 
+CROSS, ENCODED = "encoder_key_values.", "encoded."
+"""What the names of an encoder's keys and values begin with, as its decoder takes and as it gives them."""
+
 _ADAPTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _WINDOWS_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE | re.DOTALL)
 _UNSAFE_CHARACTER = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|]')
+
+
+def encoder_file(model: str) -> str:
+    """Returns the file of the encoder that belongs to a decoder's.
+
+    Example:
+        >>> encoder_file("model.onnx")
+        'model.encoder.onnx'
+    """
+    return f"{model.removesuffix('.onnx')}.encoder.onnx"
 
 
 def name_problem(name: str) -> str:

@@ -155,7 +155,7 @@ def _parse_union(kinds: tuple[Any, ...], value: Any, path: str, problems: list[s
             return parsed
         # The kind that failed inside, or by a rule, is the one that was meant; the others have another type.
         if not found[0].startswith(f"{path}: expected {_expected(kind)}, got"):
-            closest = found
+            closest = found if not closest or len(found) < len(closest) else closest
     expected = " or ".join(dict.fromkeys(_expected(kind) for kind in kinds))
     problems += closest or [f"{path}: expected {expected}, got {_shown(value)}"]
     return value

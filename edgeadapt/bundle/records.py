@@ -14,7 +14,10 @@ from typing import Annotated, Any, Literal, TypeAlias
 from edgeadapt.bundle.names import name_problem, path_problem
 
 FORMAT = "1.0"
-"""The version of the bundle format that this package reads and writes."""
+"""The version of the bundle format that this package writes, and reads."""
+
+ENCODER_FORMAT = "1.1"
+"""The version of a manifest with an encoder, which readers of 1.0 refuse."""
 
 DTYPES = (
     "bool",
@@ -178,11 +181,77 @@ class GenerationRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class EncoderRecord:
+    """The model that reads what is to be answered, once, before the decoder (`model.file`) writes.
+
+    `outputs` are the keys and values of the decoder's cross-attention: each `encoded.<n>.key` is what the decoder takes
+    as `encoder_key_values.<n>.key`. `positions` is how many tokens it reads, or None where it knows no limit.
+    """
+
+    file: FilePath
+    inputs: tuple[TensorRecord, ...]
+    outputs: tuple[TensorRecord, ...]
+    positions: Count | None
+
+
+@dataclass(frozen=True, slots=True)
+class RulesRecord:
+    """What the base's generation configuration holds every next token to, in transformers' words.
+
+    Lengths count the decoder's own tokens, those that it begins with included (`min_new_tokens` without them).
+    `begin_suppress_tokens` may not be the first new token. 0, 1.0, None and empty lists change nothing.
+    """
+
+    repetition_penalty: Annotated[float, Rule(lambda number: number > 0, "a number over 0")]
+    no_repeat_ngram_size: Size
+    min_length: Size
+    min_new_tokens: Size
+    forced_bos_token_id: Size | None
+    forced_eos_token_ids: tuple[Size, ...]
+    suppress_tokens: tuple[Size, ...]
+    begin_suppress_tokens: tuple[Size, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechRecord:
+    """How Whisper hears: waves of `sampling_rate` Hz, cut or padded with silence to `samples`, as `mels` bands.
+
+    A spectrum of `fft` samples is taken every `hop` samples. A decoder begins with its start token, the tokens of a
+    language and of a task (both empty where the base knows one language only), and `no_timestamps`.
+    """
+
+    sampling_rate: Count
+    samples: Count
+    fft: Count
+    hop: Count
+    mels: Count
+    languages: dict[Text, Size]
+    tasks: dict[Text, Size]
+    no_timestamps: Size
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderDecoderRecord:
+    """How an encoder and its decoder are run: the encoder once, the decoder step by step from `start_ids` on.
+
+    `eos_ids` end a text; `positions` is how many tokens the decoder takes, or None where it knows no limit. `speech`
+    is None where the encoder reads texts.
+    """
+
+    eos_ids: tuple[Size, ...]
+    positions: Count | None
+    start_ids: Annotated[tuple[Size, ...], Rule(lambda ids: len(ids) > 0, "one token or more")]
+    rules: RulesRecord
+    encoder: EncoderRecord
+    speech: SpeechRecord | None
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """`edgeadapt.json`: what the bundle is, how its model is called, and every file of its top folder but itself.
 
     `labels` and `problem_type` are the base's own, None where the base has no head that PyTorch trained.
-    `generation` is there for a decoder with a cache.
+    `generation` is there for a decoder with a cache; where that has an encoder, `format` is 1.1.
     """
 
     format: str
@@ -198,7 +267,7 @@ class Manifest:
     problem_type: ProblemType | None
     tokenizer: TokenizerRecord | None
     image: ImageRecord | None
-    generation: GenerationRecord | None
+    generation: GenerationRecord | EncoderDecoderRecord | None
     files: dict[FilePath, FileRecord]
 
 

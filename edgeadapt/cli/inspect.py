@@ -74,12 +74,17 @@ def _base(manifest: Manifest) -> dict[str, Any]:
         "problem_type": manifest.problem_type,
         "end_tokens": manifest.generation and list(manifest.generation.eos_ids),
         "positions": manifest.generation and manifest.generation.positions,
-        "chat_template": manifest.generation and manifest.generation.chat and manifest.generation.chat.file,
+        "chat_template": _chat(manifest),
         "bytes": sum(record.bytes for record in manifest.files.values()),
         "fingerprint": manifest.fingerprint,
         "format": manifest.format,
         "producer": manifest.producer,
     }
+
+
+def _chat(manifest: Manifest) -> str | None:
+    chat = getattr(manifest.generation, "chat", None)
+    return None if chat is None else str(chat.file)
 
 
 def _facts(record: AdapterRecord) -> dict[str, Any]:

@@ -20,6 +20,7 @@ SHAPES_OF_INPUT: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "text_pair": (("question", "context"),),
     "choices": (("question", "choices"),),
     "image": (("image",),),
+    "audio": (("audio",),),
 }
 """The keys that a row of each kind of input may have, beside `adapter`."""
 
@@ -156,7 +157,7 @@ def chats(rows: Sequence[Row], task: str) -> list[Row]:
     """
     from edgeadapt import tasks
 
-    if not tasks.get(task).CACHED:
+    if tasks.get(task).NAME != "text-generation":
         raise ConfigError(_idle(["--chat"], task))
     return [replace(row, value=[{"role": "user", "content": row.value}]) for row in rows]
 

@@ -30,11 +30,13 @@ A line of a file is one of these, each with or without "adapter": a name, null f
   {"question": "Who came?", "context": "Ada came late."}
   {"question": "Ada came late, so", "choices": ["she ran.", "it rained."]}
   {"image": "cat.jpg"}
+  {"audio": "call.wav"}
 """
 )
 @click.argument("bundle", type=options.FOLDER)
 @click.option("--text", "texts", multiple=True, help="A text to run. Repeat it for more.")
 @click.option("--image", "images", multiple=True, metavar="FILE", help="An image to run. Repeat it for more.")
+@click.option("--audio", "sounds", multiple=True, metavar="FILE", help="A WAV file to run. Repeat it for more.")
 @click.option(
     "--adapter",
     "adapters",
@@ -74,6 +76,7 @@ def run(
     bundle: Path,
     texts: tuple[str, ...],
     images: tuple[str, ...],
+    sounds: tuple[str, ...],
     adapters: tuple[str, ...],
     file: TextIO | None,
     top_k: int | None,
@@ -84,14 +87,15 @@ def run(
     seed: int | None,
     provider: Literal["cpu", "cuda", "auto"],
 ) -> None:
-    """Run texts or images through BUNDLE, each with an adapter of its own if need be.
+    """Run texts, images or sounds through BUNDLE, each with an adapter of its own if need be.
 
     Prints one line of JSON for each input, in their order: what transformers.pipeline returns for the bundle's task.
-    Where the task is text-generation and there is one --text, prints what comes after it, as it comes.
+    Where the task is text-generation or text2text-generation and there is one --text, prints what is written, as it
+    comes.
     """
     drawing = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
-    if [bool(texts), bool(images), file is not None].count(True) != 1:
-        raise click.UsageError("Give --text or --image, once or more, or --input FILE.")
+    if [bool(texts), bool(images), bool(sounds), file is not None].count(True) != 1:
+        raise click.UsageError("Give --text, --image or --audio, once or more, or --input FILE.")
     with terminal.stages() as progress:
         progress("loading the bundle")
         from edgeadapt.runtime import load
@@ -100,7 +104,8 @@ def run(
         if file is not None:
             wanted = rows.read(file, file.name, adapters)
         else:
-            wanted = rows.given("text" if texts else "image", texts or images, adapters)
+            kind = "text" if texts else "image" if images else "audio"
+            wanted = rows.given(kind, texts or images or sounds, adapters)
         session = load(bundle, provider)
         rows.check(wanted, session)
         run_rows = pipeline(session)

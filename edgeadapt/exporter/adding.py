@@ -14,7 +14,7 @@ import onnxruntime
 
 from edgeadapt import bundle, parity, tasks
 from edgeadapt.adapter import Adapter, Array
-from edgeadapt.bundle import AdapterRecord, Manifest, TensorRecord
+from edgeadapt.bundle import AdapterRecord, EncoderDecoderRecord, Manifest, TensorRecord
 from edgeadapt.errors import AdapterError, ParityError, listed, nearest
 from edgeadapt.exporter import (
     assemble,
@@ -92,6 +92,7 @@ def add(
         adapter = binding.refit(source, adapter, wirings, said, start)
     else:
         checkpoint = folders.read(source, allow_pickle=allow_pickle)
+        trained_tasks.check_method(checkpoint, manifest.task)
         base = ir.load(folder / assemble.BASE)
         adapter = binding.bind(checkpoint, wirings, base_weights(base), said, start)
         trained_tasks.check(checkpoint, adapter, wirings, manifest.task)
@@ -134,7 +135,7 @@ def add(
             if new is not manifest:
                 _commit(folder, manifest, new, model, neutrals)
         finally:
-            _sweep(folder, {*before, model.name, _grown_graph(new)})
+            _sweep(folder, {*before, model.name, bundle.encoder_file(model.name), _grown_graph(new)})
     return report
 
 
@@ -327,6 +328,11 @@ def _commit(folder: Path, old: Manifest, new: Manifest, model: Path, neutrals: M
     replaced = {*_merged_files(folder, old), *genai.files(folder)}
     files = {name: record for name, record in old.files.items() if name not in replaced}
     made = [name for name in (model.name, stored) if name]
+    new = replace(new, model=replace(new.model, file=model.name, neutrals=stored))
+    if isinstance(new.generation, EncoderDecoderRecord):
+        encoder = replace(new.generation.encoder, file=bundle.encoder_file(model.name))
+        new = replace(new, generation=replace(new.generation, encoder=encoder))
+        made.append(encoder.file)
     if genai.is_written(folder):
         unlisted = genai.files(folder)
         meanwhile = {name: record for name, record in old.files.items() if name not in unlisted}
@@ -334,7 +340,7 @@ def _commit(folder: Path, old: Manifest, new: Manifest, model: Path, neutrals: M
         genai.point_to(folder, _grown_graph(new))
         made += genai.files(folder)
     files |= bundle.record_files(folder, made)
-    bundle.write_manifest(folder, replace(new, model=replace(new.model, file=model.name, neutrals=stored), files=files))
+    bundle.write_manifest(folder, replace(new, files=files))
 
 
 def _stored(manifest: Manifest) -> set[str]:
@@ -342,7 +348,9 @@ def _stored(manifest: Manifest) -> set[str]:
 
 
 def _merged_files(folder: Path, manifest: Manifest) -> set[str]:
-    own = {name for name in (manifest.model.file, manifest.model.neutrals) if name}
+    generation = manifest.generation
+    encoder = generation.encoder.file if isinstance(generation, EncoderDecoderRecord) else None
+    own = {name for name in (manifest.model.file, manifest.model.neutrals, encoder) if name}
     return own | {name for name in genai.files(folder) if name != genai.CONFIG}
 
 

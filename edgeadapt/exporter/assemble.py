@@ -14,7 +14,7 @@ import onnxruntime
 from edgeadapt import bundle, methods
 from edgeadapt.adapter import NORMS, UNBIASED, Adapter, Array, Attachment
 from edgeadapt.bundle import AdapterRecord, Manifest, ModelRecord, Neutral, ParityRecord, Slot
-from edgeadapt.graph import subgraph
+from edgeadapt.graph import halves, subgraph
 from edgeadapt.graph.fold import base_weights
 from edgeadapt.graph.optimise import optimise
 from edgeadapt.graph.sites import Wirings
@@ -45,12 +45,25 @@ def write_switch(
 ) -> None:
     """Writes the switchable model from the base alone; both read the same file of weights.
 
-    What a rewriting of it makes anew, such as a table of cosines, is in the model's own file.
+    What a rewriting of it makes anew, such as a table of cosines, is in the model's own file. Where the base is an
+    encoder with its decoder, the decoder is at `target` and the encoder beside it (`bundle.encoder_file`).
     """
     model = ir.load(folder / BASE)
     switch(model, wirings, pairs, functions)
     optimise(model, positions, evaluate)
-    ir.save(model, folder / target)
+    save(model, folder / target)
+
+
+def save(model: ir.Model, path: Path) -> tuple[Path, ...]:
+    """Writes a model, or the halves of one, and returns the files."""
+    if not halves.has_halves(model):
+        ir.save(model, path)
+        return (path,)
+    beside = path.with_name(bundle.encoder_file(path.name))
+    encoder, decoder = halves.part(model)
+    ir.save(encoder, beside)
+    ir.save(decoder, path)
+    return path, beside
 
 
 def evaluate(model: ir.Model, inputs: Mapping[str, Array]) -> list[Array]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
@@ -13,14 +14,24 @@ import onnx_ir as ir
 import onnxruntime
 
 from edgeadapt.adapter import Array
-from edgeadapt.bundle import KEPT, Neutral, Slot
+from edgeadapt.bundle import KEPT, Neutral, Slot, encoder_file
+from edgeadapt.exporter import assemble
 from edgeadapt.graph.quantised import set_arithmetic
+from edgeadapt.runtime import rewriting
 from edgeadapt.runtime.decoder import Bound, BoundRun, Decoder, Initial, decoder
 from edgeadapt.runtime.filling import stretched
 from edgeadapt.runtime.generation import Generation, replay
 
-CASE = ("input_ids", "attention_mask", "position_ids", KEPT)
+CASE = ("input_ids", "attention_mask", "input_features", "decoder_input_ids", "position_ids", KEPT)
 """The inputs of a decoder's parity case; it has slots besides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A model that is ready to run, and the encoder that belongs to it, if there is one."""
+
+    model: onnxruntime.InferenceSession
+    encoder: onnxruntime.InferenceSession | None
 
 
 @contextmanager
@@ -28,14 +39,15 @@ def scratch(folder: Path, model: ir.Model, name: str) -> Iterator[Path]:
     """Writes a model beside a bundle's weights, which it reads, and removes it afterwards."""
     path = folder / f".{name}.{os.getpid()}.partial.onnx"
     try:
-        ir.save(model, path)
+        assemble.save(model, path)
         yield path
     finally:
         path.unlink(missing_ok=True)
+        path.with_name(encoder_file(path.name)).unlink(missing_ok=True)
 
 
 @contextmanager
-def exact(path: Path) -> Iterator[onnxruntime.InferenceSession]:
+def exact(path: Path) -> Iterator[Opened]:
     """Opens a model with its products in fp32 arithmetic: as it is, or a copy where its weights are in 4 bits."""
     model = ir.load(path)
     if not set_arithmetic(model, "fp32"):
@@ -45,24 +57,31 @@ def exact(path: Path) -> Iterator[onnxruntime.InferenceSession]:
         yield open_model(copy)
 
 
-def open_model(path: Path) -> onnxruntime.InferenceSession:
-    """Returns a session on a model file, on the CPU."""
+def open_model(path: Path) -> Opened:
+    """Returns a session on a model file, on the CPU, and one on its encoder's file where that is beside it."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    beside = path.with_name(encoder_file(path.name))
+    sessions = [
+        onnxruntime.InferenceSession(each, options, providers=["CPUExecutionProvider"])
+        for each in (path, beside)
+        if each.is_file()
+    ]
+    return Opened(sessions[0], sessions[1] if len(sessions) > 1 else None)
 
 
-def run(
-    session: onnxruntime.InferenceSession, feeds: Mapping[str, Array], initial: Initial = MappingProxyType({})
-) -> dict[str, Array]:
+def run(opened: Opened, feeds: Mapping[str, Array], initial: Initial = MappingProxyType({})) -> dict[str, Array]:
     """Returns a model's outputs by name; of a decoder, the logits of a parity case.
 
     Args:
-        session: The model.
+        opened: The model.
         feeds: An array for every input, of a decoder for those of a parity case and for its slots.
         initial: What a decoder's cache holds before the first token.
     """
+    session = opened.model
     known = decoder((value.name, value.shape) for value in session.get_inputs())
+    if opened.encoder is not None:
+        return _rewritten(session, opened.encoder, known, feeds)
     if known.layers:
         return _replayed(session, known, feeds, initial)
     names = [output.name for output in session.get_outputs()]
@@ -72,13 +91,28 @@ def run(
 def _replayed(
     session: onnxruntime.InferenceSession, known: Decoder, feeds: Mapping[str, Array], initial: Initial
 ) -> dict[str, Array]:
-    slots = {
-        name: onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
-        for name, array in feeds.items()
-        if name not in CASE
-    }
-    run = BoundRun(session, slots)
+    run = BoundRun(session, _slots(session, feeds))
     return replay(Generation(lambda _, rows: Bound(run, [initial] * rows), known, len(feeds["input_ids"])), feeds)
+
+
+def _rewritten(
+    session: onnxruntime.InferenceSession,
+    encoder: onnxruntime.InferenceSession,
+    known: Decoder,
+    feeds: Mapping[str, Array],
+) -> dict[str, Array]:
+    halves = rewriting.Halves(BoundRun(encoder, _slots(encoder, feeds)), BoundRun(session, _slots(session, feeds)))
+    read = {value.name: feeds[value.name] for value in encoder.get_inputs() if value.name in CASE}
+    return rewriting.replay(rewriting.Rewriting(halves, known, read), feeds)
+
+
+def _slots(session: onnxruntime.InferenceSession, feeds: Mapping[str, Array]) -> dict[str, onnxruntime.OrtValue]:
+    """Returns what fills a model's slots."""
+    return {
+        value.name: onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(feeds[value.name]))
+        for value in session.get_inputs()
+        if value.name in feeds and value.name not in CASE
+    }
 
 
 def fill(slots: Sequence[Slot], arrays: Mapping[str, Array], stored: Mapping[str, Array]) -> dict[str, Array]:

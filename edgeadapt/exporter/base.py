@@ -21,6 +21,8 @@ from edgeadapt.adapter import Site
 from edgeadapt.errors import CheckpointError, ConfigError
 from edgeadapt.graph.sites import Layout
 
+SPEECH = "automatic-speech-recognition"
+
 
 @dataclass(frozen=True, slots=True)
 class Base:
@@ -109,6 +111,14 @@ def infer_task(source: str) -> str:
         raise ConfigError(
             f"Neither the adapters nor {source} tell the task: {_first_line(error)}\nGive it with --task."
         ) from error
+
+
+def spoken(source: str, task: str) -> str:
+    """Returns a task, or that of speech where a base reads sounds and the task has it write texts."""
+    try:
+        return SPEECH if AutoConfig.from_pretrained(source).model_type == "whisper" else task
+    except (OSError, ValueError, KeyError):
+        return task
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import numpy as np
 from edgeadapt import tasks
 from edgeadapt.adapter import Array
 from edgeadapt.errors import UnsupportedError
-from edgeadapt.exporter import decoding
+from edgeadapt.exporter import decoding, encoding, hearing
 from edgeadapt.exporter.base import Base
 from edgeadapt.tasks import Task
 
@@ -54,15 +54,16 @@ def case(base: Base, preprocessor: Any | None) -> Case:
     outputs = task.OUTPUTS
     if base.model.main_input_name == "pixel_values":
         return _images(base, preprocessor)
-    if task.CACHED:
+    if hearing.is_one(base):
+        return _read(base, {"input_features": hearing.features(base)}, {}, real=True)
+    if task.CACHED and not encoding.is_one(base):
         inputs = decoding.case(base, _rows_of_tokens(base, preprocessor))
         example, axes = decoding.example(base, inputs)
         return Case(inputs, axes, preprocessor is not None, {**outputs, **decoding.outputs(axes)}, example)
     names = _text_inputs(base)
     axes = dict.fromkeys(names, ("batch", "sequence"))
     if preprocessor is None:
-        inputs = _random_tokens(base, names)
-        return Case(inputs, axes, False, outputs, _two_rows(inputs))
+        return _read(base, _random_tokens(base, names), axes, real=False)
     limit = min(128, getattr(base.model.config, "max_position_embeddings", 0) or 128)
     encoded = preprocessor(
         *_texts(task, preprocessor), padding=True, truncation=True, max_length=limit - 2, return_tensors="np"
@@ -71,7 +72,17 @@ def case(base: Base, preprocessor: Any | None) -> Case:
         name: encoded[name].astype(np.int64) if name in encoded else np.zeros_like(encoded["input_ids"])
         for name in names
     }
-    return Case(inputs, axes, True, outputs, _two_rows(inputs))
+    return _read(base, inputs, axes, real=True)
+
+
+def _read(base: Base, inputs: dict[str, Array], axes: dict[str, tuple[str, ...]], *, real: bool) -> Case:
+    """Returns the case of a model that reads texts, and of one that goes on to write others, where the task has it."""
+    task = tasks.get(base.task)
+    if not task.CACHED:
+        return Case(inputs, axes, real, task.OUTPUTS, _two_rows(inputs))
+    inputs = encoding.case(base, inputs)
+    example, axes = encoding.example(base, inputs)
+    return Case(inputs, axes, real, {**task.OUTPUTS, **encoding.outputs(axes)}, example)
 
 
 def _rows_of_tokens(base: Base, tokenizer: Any | None) -> Array:

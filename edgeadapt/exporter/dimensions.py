@@ -13,8 +13,28 @@ NAMED: Mapping[str, Sequence[int]] = {
     "sequence": (3, 5, 2),
     "past": (5, 4, 9),
     "total": (8, 9, 11),
+    "source": (6, 11, 10),
 }
-"""What can be a dimension of a decoder's values, and three lengths of each; `total` is `past` and `sequence`."""
+"""What can be a dimension of a decoder's values, and three lengths of each: `total` is `past` and `sequence`, and
+`source` that of what an encoder has read."""
+
+RENAMED = {"read_batch": "batch", "read_source": "source"}
+"""What lengths are called while an encoder is traced beside its decoder, and what they are called afterwards."""
+
+
+def rename(model: ir.Model) -> None:
+    """Gives the lengths of an encoder the names that its decoder has for them.
+
+    Before:   input_ids `(read_batch, read_source)`, encoder_attention_mask `(batch, source)`
+    After:    input_ids `(batch, source)`, encoder_attention_mask `(batch, source)`
+    """
+    values = [*model.graph.inputs, *(value for node in model.graph.all_nodes() for value in node.outputs)]
+    for value in values:
+        if value.shape is not None and any(isinstance(dim, ir.SymbolicDim) for dim in value.shape):
+            dims = [dim if isinstance(dim, int) else str(dim.value) for dim in value.shape]
+            for old, new in RENAMED.items():
+                dims = [dim if isinstance(dim, int) else dim.replace(old, new) for dim in dims]
+            value.shape = ir.Shape(dims)
 
 
 def resolve(model: ir.Model) -> None:

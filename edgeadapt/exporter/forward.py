@@ -9,12 +9,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from transformers import DynamicCache
+from transformers import DynamicCache, EncoderDecoderCache
 
 from edgeadapt.adapter import Array
-from edgeadapt.bundle import KEPT, PAST, PRESENT
+from edgeadapt.bundle import CROSS, ENCODED, KEPT, PAST, PRESENT
 from edgeadapt.exporter.base import Base
 from edgeadapt.tasks import multiple_choice
+
+MASK, SEEN_MASK = "attention_mask", "encoder_attention_mask"
+"""The mask of what an encoder reads, and the same as its decoder takes it."""
+READ = ("input_ids", MASK, "input_features")
+"""What an encoder takes of the inputs of an encoder-decoder."""
 
 
 class Forward(nn.Module):
@@ -25,12 +30,21 @@ class Forward(nn.Module):
     in every layer, so that the mask alone says what is seen. `kept_positions` `(batch, kept)` cuts the logits to
     some positions of each row.
 
+    An encoder and its decoder are two halves that share no value: the encoder reads `input_ids` (or
+    `input_features`) and gives `encoded.0.key` `(batch, heads, source, head_dim)`, and the decoder takes these as
+    `encoder_key_values.0.key` beside its cache, `decoder_input_ids`
+    and `encoder_attention_mask`. So a run can do one half without the other.
+
     Attributes:
         choices: How many rows in turn a model of multiple choice takes as one question's; None for other tasks.
+        cross: The modules that give keys and values of what the encoder gives, in the order of the cache.
     """
 
-    def __init__(self, model: nn.Module, names: Sequence[str], choices: int | None = None) -> None:
+    def __init__(
+        self, model: nn.Module, names: Sequence[str], choices: int | None = None, cross: Sequence[str] = ()
+    ) -> None:
         super().__init__()
+        self.cross = tuple(cross)
         self.model = model
         self.names = tuple(names)
         self.choices = choices
@@ -42,6 +56,8 @@ class Forward(nn.Module):
             grouped = {name: each.reshape(-1, self.choices, each.shape[-1]) for name, each in inputs.items()}
             outputs = self.model(**grouped, return_dict=True)
             return tuple(outputs[name].reshape(-1, 1) for name in self.names)
+        if self.cross:
+            return self._halves(inputs)
         options: dict[str, Any] = {
             name: tensor for name, tensor in inputs.items() if name != KEPT and not name.startswith(PAST)
         }
@@ -56,6 +72,37 @@ class Forward(nn.Module):
         if KEPT in inputs:
             outputs["logits"] = outputs["logits"].gather(1, _spread(inputs[KEPT], outputs["logits"]))
         return tuple(found[name] if name in found else outputs[name] for name in self.names)
+
+    def _halves(self, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        """Returns what the encoder gives of its inputs, and the decoder of its own."""
+        model: Any = self.model
+        hidden = model.get_encoder()(**{name: inputs[name] for name in READ if name in inputs}, return_dict=True)[0]
+        before = [tensor for name, tensor in inputs.items() if name.startswith(PAST)]
+        seen = [tensor for name, tensor in inputs.items() if name.startswith(CROSS)]
+        heads = seen[0].shape[1]
+        encoded = []
+        for name in self.cross:
+            found = model.get_submodule(name)(hidden)
+            encoded.append(found.reshape(*found.shape[:2], heads, -1).transpose(1, 2))
+        own, across = DynamicCache(), DynamicCache()
+        for layer in range(len(before) // 2):
+            own.update(before[2 * layer], before[2 * layer + 1], layer)
+            across.update(seen[2 * layer], seen[2 * layer + 1], layer)
+        # Read for its shape alone: its keys and values are in the cache.
+        stand_in = seen[0][:, 0, :, :1].expand(-1, -1, hidden.shape[-1])
+        mask = {MASK: inputs[SEEN_MASK]} if SEEN_MASK in inputs else {}
+        outputs = model(
+            encoder_outputs=(stand_in,),
+            decoder_input_ids=inputs["decoder_input_ids"],
+            past_key_values=EncoderDecoderCache(own, across),
+            use_cache=True,
+            return_dict=True,
+            **mask,
+        )
+        found = dict(present(outputs.past_key_values.self_attention_cache))
+        names = [f"{ENCODED}{layer}.{role}" for layer in range(len(encoded) // 2) for role in ("key", "value")]
+        found |= {"logits": outputs.logits, **dict(zip(names, encoded, strict=True))}
+        return tuple(found[name] for name in self.names)
 
 
 def _spread(positions: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:

@@ -81,15 +81,15 @@ def _mixed(session: Session, expected: Expected, tolerance: Tolerance, classes: 
     got = session.replay(expected.inputs, adapter=rows)
     wanted = [expected.base if name is None else expected.adapters[name].adapted for name in rows]
     plain = [expected.base if name is None else expected.adapters[name].plain for name in rows]
+    masks = padding(expected.inputs, session.manifest)
     flat_got, flat_wanted, flat_plain = {}, {}, {}
     for output in got:
         for index in range(batch):
             key = f"{output}[{index}]"
-            mask = expected.inputs.get("attention_mask")
             keep: Array | slice = slice(None)
             row = np.asarray(got[output][index])
-            if mask is not None and row.shape[:1] == mask.shape[1:]:
-                keep = mask[index] == 1
+            if output in masks:
+                keep = masks[output][index]
             flat_got[key] = row[keep]
             flat_wanted[key], flat_plain[key] = wanted[index][output][index][keep], plain[index][output][index][keep]
     return parity.compare(MIXED, flat_got, flat_wanted, flat_plain, tolerance, classes=classes)

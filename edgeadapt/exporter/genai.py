@@ -56,7 +56,7 @@ def check_task(task: str) -> None:
     Raises:
         UnsupportedError: onnxruntime-genai runs decoders alone.
     """
-    if not tasks.get(task).CACHED:
+    if tasks.get(task).NAME != "text-generation":
         raise UnsupportedError(
             f"onnxruntime-genai runs text-generation, and the task is {task}.\nExport it without --runtime genai."
         )

@@ -70,7 +70,7 @@ def _logits(graph: Path, weights: Path | None, inputs: Mapping[str, Array]) -> A
     One row at a time, without padding; an adapter is activated for a run, and what it lacks has the graph's own
     neutrals. The last positions alone have logits.
     """
-    session = bare.open_model(graph)
+    session = bare.open_model(graph).model
     options = onnxruntime.RunOptions()
     adapter = onnxruntime.LoraAdapter()  # kept until the last run: ONNX Runtime holds no reference
     if weights is not None:

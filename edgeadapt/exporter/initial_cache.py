@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeadapt.adapter import Adapter, Array
-from edgeadapt.bundle import KEPT, PAST, PRESENT, Manifest
+from edgeadapt.bundle import CROSS, KEPT, PAST, PRESENT, GenerationRecord, Manifest
 from edgeadapt.errors import BindingError, UnsupportedError, listed
 from edgeadapt.exporter import bare
 from edgeadapt.exporter.checkpoint import Reading
@@ -73,10 +73,10 @@ class Start:
             raise BindingError(
                 f"the prompt's vectors have a width of {vectors.shape[1]}, the base's embeddings {width}"
             )
-        with bare.scratch(self.folder, model, "virtual") as path, bare.exact(path) as session:
-            feeds = {value.name: _feed(value.name, value.shape, vectors) for value in session.get_inputs()}
+        with bare.scratch(self.folder, model, "virtual") as path, bare.exact(path) as opened:
+            feeds = {value.name: _feed(value.name, value.shape, vectors) for value in opened.model.get_inputs()}
             names = [name.replace(PAST, PRESENT) for name in self.layers]
-            arrays = session.run(names, feeds)
+            arrays = opened.model.run(names, feeds)
         return {name: np.asarray(array) for name, array in zip(self.layers, arrays, strict=True)}
 
 
@@ -106,7 +106,7 @@ def misfits(cache: Mapping[str, Array], start: Start | None) -> list[str]:
 
 def of_bundle(folder: Path, manifest: Manifest, wirings: Wirings) -> Start | None:
     """Returns the start of a bundle's decoder, or None where it generates no text."""
-    if manifest.generation is None:
+    if not isinstance(manifest.generation, GenerationRecord):
         return None
     return Start(cache_layers(manifest), manifest.generation.positions, folder, wirings)
 
@@ -114,7 +114,8 @@ def of_bundle(folder: Path, manifest: Manifest, wirings: Wirings) -> Start | Non
 def of_axes(axes: Mapping[str, tuple[str, ...]], positions: int | None, folder: Path, wirings: Wirings) -> Start | None:
     """Returns the start of a base with inputs of these axes, whose fixed ones are digits, or None without a cache."""
     layers = decoder(axes.items(), positions).layers
-    return Start(layers, positions, folder, wirings) if layers else None
+    crossed = any(name.startswith(CROSS) for name in axes)  # an encoder comes first
+    return Start(layers, positions, folder, wirings) if layers and not crossed else None
 
 
 def refuse_fold(adapters: Mapping[str, Adapter]) -> None:

@@ -16,11 +16,11 @@ from onnxruntime import InferenceSession
 
 from edgeadapt import bundle, parity
 from edgeadapt.adapter import Adapter, Array
-from edgeadapt.bundle import Manifest
+from edgeadapt.bundle import EncoderDecoderRecord, Manifest
 from edgeadapt.errors import AdapterError, ConfigError, OutputExistsError, ParityError, listed, nearest
 from edgeadapt.exporter import assemble, bare, initial_cache
 from edgeadapt.exporter.progress import Progress, silent
-from edgeadapt.graph import sites
+from edgeadapt.graph import halves, sites
 from edgeadapt.graph.fold import fold
 from edgeadapt.graph.optimise import optimise
 from edgeadapt.graph.sites import Wirings
@@ -46,7 +46,7 @@ def merge(
     Args:
         folder: The bundle.
         adapters: Their names; folded in this order.
-        output: The model's file; it must not exist.
+        output: The model's file; it must not exist. An encoder's, `<name>.encoder.onnx`, comes beside its decoder's.
         mode: `fold`: the adapters are absorbed and the model takes the base's inputs alone. `switch`: it takes their
             slots too, which `weights.onnx_adapter` of each adapter fills; where an adapter is a cache that texts begin
             with, it has what the model's first `past_key_values` are.
@@ -62,6 +62,11 @@ def merge(
     """
     _check(folder, adapters, output, mode)
     manifest = bundle.read_manifest(folder)
+    beside = output.with_name(bundle.encoder_file(output.name))
+    if isinstance(manifest.generation, EncoderDecoderRecord) and beside.exists():
+        raise OutputExistsError(
+            f"{beside}, where the encoder is to be, exists already.\nRemove it, or write elsewhere."
+        )
     if manifest.generation is not None:
         tolerance = parity.for_logits(tolerance)
     bundle.verify_files(folder, manifest.files)
@@ -86,6 +91,9 @@ def merge(
     if problems:
         raise ParityError.collect("The merged model differs from PyTorch:", problems, "Nothing was written.")
     progress("writing")
+    if halves.has_halves(model):
+        encoder, model = halves.part(model)
+        _write(encoder, beside)
     _write(model, output)
     return reports
 

@@ -12,7 +12,6 @@ import onnx_ir as ir
 
 from edgeadapt import bundle, parity, tasks
 from edgeadapt.adapter import Adapter
-from edgeadapt.bundle import Manifest, TensorRecord
 from edgeadapt.errors import ConfigError, EdgeAdaptError
 from edgeadapt.exporter import (
     assemble,
@@ -33,7 +32,7 @@ from edgeadapt.exporter.precision import Precision
 from edgeadapt.exporter.progress import Progress, silent
 from edgeadapt.graph import packed
 from edgeadapt.graph.fold import base_weights
-from edgeadapt.graph.switch import HEAD, bodies, points
+from edgeadapt.graph.switch import bodies, points
 from edgeadapt.parity import ParityReport, Tolerance
 from edgeadapt.runtime import load
 
@@ -210,6 +209,7 @@ def _export(
 ) -> tuple[tuple[ParityReport, ...], tuple[str, ...]]:
     from edgeadapt.exporter import base as bases
     from edgeadapt.exporter import cases, decoding, forward, gate, genai_tokens, int4, live, modules, reference, trace
+    from edgeadapt.exporter import manifest as manifests
 
     progress("loading the base")
     name = _task(wanted.task, checkpoint_of, source)
@@ -220,6 +220,7 @@ def _export(
     with bases.quiet():
         opened = bases.load(source, name)
         preprocessor = preprocess.load_preprocessing(source)
+        writing = _writing_notes(opened)
         case = cases.case(opened, preprocessor)
         if wanted.runtime is not None:
             genai.check_inputs(case.axes)
@@ -253,7 +254,7 @@ def _export(
         pairs = points(adapters.values())
         functions, positions = bodies(adapters.values()), decoding.positions(opened)
         assemble.write_switch(folder, traced.wirings, pairs, functions=functions, positions=positions)
-        manifest = _manifest(opened, traced, case, folder, pairs, fingerprint, preprocessor, wanted.precision)
+        manifest = manifests.manifest(opened, traced, case, folder, pairs, fingerprint, preprocessor, wanted.precision)
         homes = folder / bundle.ADAPTERS
         assemble.write_none(homes / bundle.NONE, fingerprint)
         for each, adapter in adapters.items():
@@ -286,7 +287,7 @@ def _export(
         made_with = lives[each].made_with if each in lives else reference.versions()
         made_with += "" if whole is None else f", {precisions.ROUNDING}"
         assemble.add_parity(homes / each, by_name[each].record(made_with))
-    notes += [note for found in lives.values() for note in found.notes]
+    notes += [*writing, *(note for found in lives.values() for note in found.notes)]
     if not case.real:
         notes.append("the base has no tokenizer: parity was measured on random tokens")
     return reports, tuple(notes)
@@ -306,10 +307,12 @@ def _task(task: str | None, checkpoint_of: Mapping[str, Checkpoint], source: str
         raise ConfigError(
             f"The adapters were trained for {' and '.join(sorted(trained))}.\nGive one task, or export them apart."
         )
-    if trained:
-        return trained.pop()
     from edgeadapt.exporter import base as bases
 
+    if trained:
+        found = trained.pop()
+        # PEFT's type says of Whisper what it says of T5.
+        return bases.spoken(source, found) if found in trained_tasks.READING else found
     return tasks.get(bases.infer_task(source)).NAME
 
 
@@ -330,6 +333,7 @@ def _bind(
     for name, checkpoint in checkpoint_of.items():
         said = sources[name].labels, problem_types.get(sources[name].problem_type)
         try:
+            trained_tasks.check_method(checkpoint, opened.task)
             if checkpoints.is_read(checkpoint):
                 found[name] = binding.bind(checkpoint, traced.wirings, weights, said, start)
             else:
@@ -346,62 +350,11 @@ def _bind(
     return found
 
 
-def _manifest(
-    opened: Base,
-    traced: Trace,
-    case: Case,
-    folder: Path,
-    pairs: Sequence[tuple[str, str]],
-    fingerprint: str,
-    preprocessor: object,
-    precision: Precision,
-) -> Manifest:
-    from edgeadapt.exporter import chats, decoding
+def _writing_notes(opened: Base) -> tuple[str, ...]:
+    """Returns what a user should know of how an encoder-decoder writes; what can't be done is refused here."""
+    from edgeadapt.exporter import encoding, guidance, hearing
 
-    task = tasks.get(opened.task)
-    slots = assemble.slots(traced.wirings, pairs)
-    neutrals = assemble.stored_neutrals(folder, traced.wirings, slots)
-    freed = any(slot.method == HEAD and traced.wirings.sites[slot.site].site.labelled for slot in slots)
-    switched = ir.load(folder / assemble.MODEL)
-    whole = all(not wiring.open for wiring in traced.wirings.sites.values())
-    labelled = bool(task.LABELS) and whole
-    prepared = preprocess.records(preprocessor, opened.model.config, folder)
-    return Manifest(
-        format=bundle.FORMAT,
-        producer=f"edgeadapt {_version()}",
-        task=opened.task,
-        model_type=opened.model_type,
-        fingerprint=fingerprint,
-        model=assemble.model_record(traced.opset, assemble.write_neutrals(folder, neutrals, len(slots)), precision),
-        inputs=tuple(
-            TensorRecord(str(value.name), str(case.example[str(value.name)].dtype), _dims(value))
-            for value in switched.graph.inputs
-            if value.name in case.axes
-        ),
-        outputs=tuple(_output(value, freed, case.outputs) for value in switched.graph.outputs),
-        slots=slots,
-        labels=opened.labels if labelled else None,
-        problem_type=opened.model.config.problem_type if labelled else None,
-        tokenizer=prepared[0],
-        image=prepared[1],
-        generation=decoding.record(opened, chats.record(preprocessor, prepared[0], folder)) if task.CACHED else None,
-        files={},
-    )
-
-
-def _dims(value: ir.Value) -> tuple[int | str, ...]:
-    return tuple(dim if isinstance(dim, int) else str(dim.value) for dim in value.shape or ())
-
-
-def _output(value: ir.Value, freed: bool, axes: Mapping[str, tuple[str, ...]]) -> TensorRecord:
-    """Returns an output's record; its last axis is `labels` where slots of its head may change its length."""
-    dims = list(_dims(value))
-    if freed and axes[str(value.name)][-1] == "labels":
-        dims[-1] = "labels"
-    return TensorRecord(str(value.name), "float32", tuple(dims))
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("edgeadapt")
+    if not tasks.get(opened.task).CACHED or not encoding.is_one(opened):
+        return ()
+    guidance.rules(opened, speech=hearing.is_one(opened))
+    return guidance.notes(opened)

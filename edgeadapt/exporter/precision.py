@@ -37,7 +37,7 @@ def check_task(task: str) -> None:
     Raises:
         UnsupportedError: It is another task than text generation.
     """
-    if not tasks.get(task).CACHED:
+    if tasks.get(task).NAME != "text-generation":
         raise UnsupportedError(f"A base in int4 is there for text-generation, not for {task}.\nExport it in fp32.")
 
 

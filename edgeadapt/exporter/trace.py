@@ -16,10 +16,10 @@ import onnxruntime
 import torch
 
 from edgeadapt.adapter import Array
-from edgeadapt.bundle import KEPT
+from edgeadapt.bundle import KEPT, PAST
 from edgeadapt.errors import GraphError, UnsupportedError, listed
 from edgeadapt.exporter import base as bases
-from edgeadapt.exporter import dimensions
+from edgeadapt.exporter import dimensions, encoding
 from edgeadapt.exporter.base import Base
 from edgeadapt.exporter.forward import Forward, choices, tensors
 from edgeadapt.graph import attention, kept, packed, prompt, rotary
@@ -85,7 +85,7 @@ def trace(
             problems.append(f"opset {candidate}: {error}")
             log.debug("opset %d: %s", candidate, error)
             continue
-        if cached:
+        if any(name.startswith(PAST) for name in inputs):
             dimensions.resolve(model)
         wirings = _wirings(base, model, inputs, outputs)
         if cached:
@@ -106,7 +106,7 @@ def _export(
         with _quiet():
             program = torch.onnx.export(
                 # Each row by itself, so that questions may have any number of choices.
-                Forward(base.model, outputs, choices(base, 1)),
+                Forward(base.model, outputs, choices(base, 1), encoding.cross(base, inputs)),
                 (),
                 kwargs={"inputs": tensors(inputs)},
                 input_names=list(inputs),
@@ -120,6 +120,8 @@ def _export(
         raise UnsupportedError(f"the exporter fails: {reason(error)}") from error
     if program is None:
         raise UnsupportedError("the exporter gave no graph")
+    if any(name.startswith(PAST) for name in inputs):
+        dimensions.rename(program.model)
     rotary.widen(program.model)
     return program.model
 
@@ -242,7 +244,9 @@ def _use(base: Base, inputs: Mapping[str, Array], outputs: Sequence[str]) -> tup
     hooks = [module.register_forward_hook(count(name)) for name, module in base.model.named_modules()]
     base.model.requires_grad_(True)
     try:
-        return bases.idle(base, Forward(base.model, outputs, choices(base, 1))(tensors(inputs))), counts
+        forward = Forward(base.model, outputs, choices(base, 1), encoding.cross(base, inputs))
+        counts.clear()  # what was called to find these
+        return bases.idle(base, forward(tensors(inputs))), counts
     finally:
         base.model.requires_grad_(False)
         for hook in hooks:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgeadapt.adapter import Adapter
-from edgeadapt.errors import BindingError
+from edgeadapt.errors import BindingError, UnsupportedError
 from edgeadapt.exporter.checkpoint import Checkpoint
 from edgeadapt.graph.sites import Wirings
 from edgeadapt.graph.switch import HEAD
@@ -21,8 +21,12 @@ TASK_TYPES: Mapping[str, str] = {
     "QUESTION_ANS": "question-answering",
     "FEATURE_EXTRACTION": "feature-extraction",
     "CAUSAL_LM": "text-generation",
+    "SEQ_2_SEQ_LM": "text2text-generation",
 }
 """PEFT's task types. It has none for other tasks, and saves the model's class in their place (`auto_mapping`)."""
+
+READING = ("text2text-generation", "automatic-speech-recognition")
+"""The tasks of encoders with their decoders."""
 
 CLASSES: Mapping[str, str] = {
     "ForSequenceClassification": "text-classification",
@@ -31,6 +35,8 @@ CLASSES: Mapping[str, str] = {
     "ForMultipleChoice": "multiple-choice",
     "ForImageClassification": "image-classification",
     "ForCausalLM": "text-generation",
+    "WhisperForConditionalGeneration": "automatic-speech-recognition",
+    "ForConditionalGeneration": "text2text-generation",
 }
 """How the names of transformers' classes of a task end."""
 
@@ -51,6 +57,20 @@ def task_of(checkpoint: Checkpoint) -> str | None:
         known = TASK_TYPES.get(str(checkpoint.config.get("task_type")))
         return known or _of_class(_mapped(checkpoint.config))
     return _of_head(checkpoint.head or {})
+
+
+def check_method(checkpoint: Checkpoint, task: str) -> None:
+    """Refuses prompts and prefixes for an encoder with its decoder: which of both takes them is PEFT's own affair.
+
+    Raises:
+        UnsupportedError: The adapter is one.
+    """
+    kind = str(checkpoint.config.get("peft_type", ""))
+    if task in READING and ("num_virtual_tokens" in checkpoint.config or kind == "ADAPTION_PROMPT"):
+        raise UnsupportedError(
+            f"{checkpoint.folder}: {kind} puts tokens or keys before those of a text, which edgeadapt does not do for "
+            f"{task}.\nTrain an adapter of the model's layers, such as LoRA."
+        )
 
 
 def check(checkpoint: Checkpoint, adapter: Adapter, wirings: Wirings, task: str) -> None:

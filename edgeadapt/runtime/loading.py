@@ -51,7 +51,14 @@ def load(
         >>> session.run({"input_ids": ids, "attention_mask": mask}, adapter="spam")  # doctest: +SKIP
     """
     # Here and not at the top, as in all of this package: it takes a sixth of the time that importing onnxruntime takes.
-    from edgeadapt.bundle import ADAPTERS, adapter_names, read_adapter, read_manifest, verify_files
+    from edgeadapt.bundle import (
+        ADAPTERS,
+        EncoderDecoderRecord,
+        adapter_names,
+        read_adapter,
+        read_manifest,
+        verify_files,
+    )
 
     if verify not in ("all", "adapters", "none"):
         choices = ["all", "adapters", "none"]
@@ -69,16 +76,18 @@ def load(
     if verify != "none":
         _verify(folder, manifest, hash_large=verify == "all")
         _each(names, lambda name: verify_files(homes[name], records[name].files))
-    model, device = open_model(
-        folder / manifest.model.file, provider, threads, provider_options, growing=manifest.generation is not None
-    )
-    check_signature(model, manifest)
+    growing = manifest.generation is not None
+    model, device = open_model(folder / manifest.model.file, provider, threads, provider_options, growing=growing)
+    encoder = None
+    if isinstance(manifest.generation, EncoderDecoderRecord):
+        encoder, _ = open_model(folder / manifest.generation.encoder.file, device.kind, threads, provider_options)
+    check_signature(model, manifest, encoder)
     base = read_base(folder, homes[NONE], records[NONE], manifest, device)
     adapters = _each(
         [name for name in names if name != NONE],
         lambda name: read_loaded(homes[name], records[name], name, base, manifest),
     )
-    return Session(folder, manifest, model, device, {NONE: base, **adapters})
+    return Session(folder, manifest, model, device, {NONE: base, **adapters}, encoder)
 
 
 def _verify(folder: Path, manifest: Manifest, *, hash_large: bool) -> None:

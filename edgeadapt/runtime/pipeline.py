@@ -16,14 +16,20 @@ from edgeadapt import tasks
 from edgeadapt.errors import BundleError, ConfigError, UnsupportedError
 from edgeadapt.runtime.chat import ChatTemplate
 from edgeadapt.runtime.images import open_image, pixel_values
+from edgeadapt.runtime.speech import heard, known
 from edgeadapt.runtime.tokenizer import TextTokenizer
 from edgeadapt.tasks import Choice, Row, Text, Tokens, Writing
 
 if TYPE_CHECKING:
-    from edgeadapt.bundle import Manifest, ProblemType
+    from edgeadapt.bundle import Manifest, ProblemType, SpeechRecord
     from edgeadapt.runtime.provider import ProviderName
+    from edgeadapt.runtime.rewriting import Rewriting
     from edgeadapt.runtime.tokenizer import Shorten
     from edgeadapt.tasks import Array
+
+
+NO_LIMIT = 1 << 15
+"""How many tokens are written at most where a decoder knows no limit."""
 
 
 class RunnableBundle(Protocol):
@@ -45,7 +51,7 @@ class RunnableBundle(Protocol):
 
     def stream(
         self,
-        input_ids: Sequence[Sequence[int]],
+        input_ids: Any,
         *,
         adapter: Choice | Sequence[Choice] = None,
         max_new_tokens: int = 20,
@@ -54,8 +60,13 @@ class RunnableBundle(Protocol):
         top_p: float | None = None,
         repetition_penalty: float = 1.0,
         seed: int | None = None,
+        decoder_input_ids: Any = None,
     ) -> Iterator[Array]:
         """Yields the next token of every row, `(batch,)` int64, -1 for rows that have ended; refuses at once."""
+        ...
+
+    def read(self, inputs: Mapping[str, Array], adapter: Choice | Sequence[Choice] = None) -> Rewriting:
+        """Returns what an encoder has read, to be answered token by token."""
         ...
 
     def labels(self, adapter: Choice = None) -> tuple[str, ...]:
@@ -133,8 +144,10 @@ class BundleRunner:
 
     @cached_property
     def _template(self) -> ChatTemplate:
+        from edgeadapt.bundle import GenerationRecord
+
         record = self._session.manifest.generation
-        if record is None or record.chat is None:
+        if not isinstance(record, GenerationRecord) or record.chat is None:
             raise UnsupportedError(
                 "The bundle has no chat template: the base it was exported from had none.\n"
                 "Give it texts, or put a chat_template.jinja into the base's folder and export it again."
@@ -196,9 +209,74 @@ class BundleRunner:
                 ]
                 self._session.stream(own, adapter=adapter, **asdict(writing))
 
-    def stream(self, prompts: Sequence[Sequence[int]], adapters: Sequence[Choice], writing: Writing) -> Iterator[Array]:
+    def stream(
+        self,
+        prompts: Sequence[Any],
+        adapters: Sequence[Choice],
+        writing: Writing,
+        begun: Sequence[Sequence[int]] | None = None,
+    ) -> Iterator[Array]:
         """Yields the next token of every row, `(rows,)` int64, until all have ended; -1 for those that have."""
-        return self._session.stream(prompts, adapter=list(adapters), **asdict(writing))
+        if begun is None:
+            return self._session.stream(prompts, adapter=list(adapters), **asdict(writing))
+        features = np.stack(prompts)
+        return self._session.stream(
+            features, adapter=list(adapters), decoder_input_ids=np.array(begun), **asdict(writing)
+        )
+
+    @property
+    def positions(self) -> int:
+        """How many tokens the decoder takes."""
+        generation = self._session.manifest.generation
+        return NO_LIMIT if generation is None or generation.positions is None else generation.positions
+
+    @property
+    def first_time(self) -> int:
+        """The first of the tokens that are times, behind all others."""
+        return self._speech[1].no_timestamps + 1
+
+    def hear(self, sounds: Sequence[Any]) -> list[Array]:
+        """Returns each sound as the encoder takes it, float32 `(mels, frames)`.
+
+        Raises:
+            InputError: Some of them can't be heard; all reasons.
+        """
+        return heard(sounds, self._speech[1])
+
+    def check_speech(self, language: str | None, task: str | None) -> None:
+        """Refuses a language or a task that the base doesn't know."""
+        for value, what in ((language, "language"), (task, "task")):
+            if value is not None:
+                record = self._speech[1]
+                known(value, record.languages if what == "language" else record.tasks, what)
+
+    def begin_speech(
+        self, heard: Sequence[Array], adapters: Sequence[Choice], language: str | None, task: str | None
+    ) -> list[list[int]]:
+        """Returns what the decoder begins with for each sound; where no language is given, the one that is heard."""
+        start, record = self._speech
+        languages: list[list[int]] = [[] for _ in heard]
+        if language is not None:
+            languages = [[known(language, record.languages, "language")] for _ in heard]
+        elif record.languages:
+            reading = self._session.read({"input_features": np.stack(heard)}, list(adapters))
+            ids = np.array(list(record.languages.values()))
+            scores = reading.feed(np.tile(np.array(start, np.int64), (len(heard), 1)))[:, -1]
+            # Of equal scores the lowest token, as transformers takes it.
+            ids.sort()
+            languages = [[int(token)] for token in ids[scores[:, ids].argmax(axis=1)]]
+        asked = [known(task or "transcribe", record.tasks, "task")] if record.tasks else []
+        return [[*start, *own, *asked, record.no_timestamps] for own in languages]
+
+    @property
+    def _speech(self) -> tuple[tuple[int, ...], SpeechRecord]:
+        """The decoder's first tokens, and how the base hears."""
+        from edgeadapt.bundle import EncoderDecoderRecord
+
+        generation = self._session.manifest.generation
+        if not isinstance(generation, EncoderDecoderRecord) or generation.speech is None:
+            raise BundleError(f"The bundle, for {self._session.manifest.task}, doesn't say how it hears.")
+        return generation.start_ids, generation.speech
 
     def run(self, rows: Iterable[Row], adapters: Sequence[Choice], batch_size: int) -> Iterator[dict[str, Array]]:
         """Yields the task's outputs of each row, without the batch axis, cut to the row's own length and labels.

@@ -7,20 +7,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from edgeadapt.errors import AdapterError, UnsupportedError, listed
+from edgeadapt.errors import AdapterError, ConfigError, UnsupportedError, listed
+from edgeadapt.runtime import rewriting
 from edgeadapt.runtime.adapters import NONE, LoadedAdapter, read_loaded
-from edgeadapt.runtime.blend import blended
-from edgeadapt.runtime.choice import Choice, Choices, Registry, Row, chosen, chosen_rows, named
+from edgeadapt.runtime.choice import Choice, Choices, Registry, chosen, chosen_rows, named
 from edgeadapt.runtime.decoder import Bound, BoundRun, decoder
-from edgeadapt.runtime.filling import Filling, label_count, stretched
+from edgeadapt.runtime.filling import Filling, label_count
+from edgeadapt.runtime.fillings import Fillings
 from edgeadapt.runtime.fit import array_problems
 from edgeadapt.runtime.generation import Generation, Limits, gathered, replay, stream
 from edgeadapt.runtime.inputs import check_inputs
 from edgeadapt.runtime.prompts import prompts
 from edgeadapt.runtime.provider import Device
-from edgeadapt.runtime.rows import passes, stacked, taken, together
+from edgeadapt.runtime.rows import passes, taken, together
 from edgeadapt.runtime.sampling import Sampler, Sampling
-from edgeadapt.runtime.stacks import Stacks
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -44,18 +44,25 @@ class Session:
     """
 
     def __init__(
-        self, path: Path, manifest: Manifest, model: ort.InferenceSession, device: Device, adapters: Registry
+        self,
+        path: Path,
+        manifest: Manifest,
+        model: ort.InferenceSession,
+        device: Device,
+        adapters: Registry,
+        encoder: ort.InferenceSession | None = None,
     ) -> None:
         """Takes what `load` has read and checked; `adapters` has `none` among them."""
         self.path = path
         self.manifest = manifest
         self._model = model
+        self._encoder = encoder
         self._device = device
         self._outputs = [output.name for output in manifest.outputs]
         # Never changed, only replaced under the lock: whoever reads it has it for good.
         self._adapters: Registry = dict(adapters)
         self._lock = threading.Lock()
-        self._stacks = Stacks()
+        self._fillings = Fillings(manifest.slots)
 
     @property
     def provider(self) -> Literal["cpu", "cuda"]:
@@ -116,12 +123,16 @@ class Session:
             InputError: The inputs don't fit the model, all reasons, or the list has not one adapter for each row.
             AdapterError: An adapter is unknown, or the base was chosen and can't answer alone.
             ConfigError: A blend's weight is no finite number, or `adapter` is of no kind above.
-            UnsupportedError: A blend has no exact meaning, all reasons; or an adapter is a cache that a text begins
-                with, which `generate`, `stream` and `begin` feed.
+            UnsupportedError: A blend has no exact meaning, all reasons; an adapter is a cache that a text begins with,
+                which `generate`, `stream` and `begin` feed; or the bundle has an encoder before its model.
 
         Example:
             >>> outputs = session.run(inputs, adapter=["spam", None, {"polite": 0.5, "short": 0.5}])  # doctest: +SKIP
         """
+        if self._encoder is not None:
+            raise UnsupportedError(
+                "An encoder runs once, its decoder for every token: call generate(...) or read(...)."
+            )
         slots = self.manifest.slots
         batch = check_inputs(inputs, self.manifest.inputs)
         rows = chosen_rows(adapter, self._adapters, slots, batch)
@@ -131,16 +142,16 @@ class Session:
                 "Use generate, stream or begin, which put it there."
             )
         if len(rows) == 1:
-            return dict(self._run(inputs, self._filling(rows[0])))
+            return dict(self._run(inputs, self._fillings.of(rows[0])))
         # Once for each kind of row: rows are told apart by the identity of their arrays.
-        fillings = {row: self._filling(row) for row in dict.fromkeys(rows)}
+        fillings = {row: self._fillings.of(row) for row in dict.fromkeys(rows)}
         counts = [label_count(fillings[row].arrays, slots) for row in rows]
         groups = passes([fillings[row].arrays for row in rows], slots)
         parts = []
         for group in groups:
             members = tuple(rows[index] for index in group)
             own = inputs if len(groups) == 1 else taken(inputs, group, self.manifest.inputs)
-            parts.append(self._run(own, self._stack(members, fillings)))
+            parts.append(self._run(own, self._fillings.stack(members, fillings)))
         return together(parts, groups, counts, self.manifest.outputs)
 
     def begin(self, batch: int = 1, adapter: Choices = None) -> Generation:
@@ -157,6 +168,8 @@ class Session:
             >>> logits = chat.feed(ids)  # doctest: +SKIP
             >>> chat.switch("short", prefill=True)  # doctest: +SKIP
         """
+        if self._encoder is not None:
+            raise UnsupportedError("Nothing begins without what the encoder reads: call generate(...) or read(...).")
         return Generation(self._bind, self._decoder(), batch, adapter)
 
     def generate(
@@ -173,11 +186,13 @@ class Session:
         top_p: float | None = None,
         repetition_penalty: float = 1.0,
         seed: int | None = None,
+        decoder_input_ids: Array | Sequence[int] | None = None,
     ) -> list[Array]:
         """Returns the new tokens of every row, `(new,)` int64, the one that ended it included.
 
         Args:
-            input_ids: The prompts: `(batch, n)` int64 padded on the left, or a list with the tokens of each row.
+            input_ids: The prompts: `(batch, n)` int64 padded on the left, or a list with the tokens of each row. Where
+                the bundle has an encoder, what that reads: tokens padded on the right, or `(batch, mels, frames)`.
             attention_mask: `(batch, n)`, 0 where `input_ids` is padded; None where it is not.
             adapter: As for `run`.
             max_new_tokens: Rows end after so many.
@@ -188,6 +203,7 @@ class Session:
             top_p: Draws from the likeliest tokens that have this probability together.
             repetition_penalty: Over 1 makes tokens less likely that a row has already.
             seed: Makes draws the same every time, for each row as if it were alone.
+            decoder_input_ids: What a decoder after an encoder begins with, `(n,)` or `(batch, n)`; None is the base's.
 
         Raises:
             InputError: A prompt is empty, padded on the right, or too long with what is to follow; all reasons.
@@ -210,6 +226,7 @@ class Session:
             top_p=top_p,
             repetition_penalty=repetition_penalty,
             seed=seed,
+            decoder_input_ids=decoder_input_ids,
         )
         return gathered(tokens, len(input_ids))
 
@@ -227,6 +244,7 @@ class Session:
         top_p: float | None = None,
         repetition_penalty: float = 1.0,
         seed: int | None = None,
+        decoder_input_ids: Array | Sequence[int] | None = None,
     ) -> Iterator[Array]:
         """Yields the next token of every row, `(batch,)` int64, -1 for rows that have ended; see `generate`.
 
@@ -237,6 +255,12 @@ class Session:
         sampler = Sampler(Sampling(temperature, top_k, top_p, repetition_penalty, seed), len(input_ids))
         limits = Limits(max_new_tokens, frozenset(ends), stop)
         limits.check()
+        if self._encoder is not None:
+            work = rewriting.prepared(self.manifest, input_ids, attention_mask, decoder_input_ids, max_new_tokens)
+            read = self._reading(work.read, self._filled(adapter, len(work.begun)))
+            return rewriting.stream(read, work.begun, sampler, limits, work.rules)
+        if decoder_input_ids is not None:
+            raise ConfigError(f"decoder_input_ids: {self.manifest.task} has no encoder, and begins with its prompts.")
         begun = self.begin(len(input_ids), adapter)
         rows = prompts(input_ids, attention_mask, max_new_tokens, own.positions if own else None, begun.virtual)
         return stream(begun, rows, sampler, limits)
@@ -261,6 +285,8 @@ class Session:
         filling = base.replaced(arrays)
         if self.manifest.generation is None:
             return self._run(inputs, filling)
+        if self._encoder is not None:
+            return rewriting.replay(self._reading(inputs, filling), inputs)
         return replay(Generation(lambda *_: Bound(self._bound(filling)), self._decoder(), _batch(inputs)), inputs)
 
     def replay(self, inputs: Mapping[str, Array], adapter: Choices = None) -> dict[str, Array | list[Array]]:
@@ -271,6 +297,8 @@ class Session:
         """
         if self.manifest.generation is None:
             return self.run(inputs, adapter)
+        if self._encoder is not None:
+            return dict(rewriting.replay(self.read(inputs, adapter), inputs))
         return dict(replay(self.begin(_batch(inputs), adapter), inputs))
 
     def add_adapter(self, folder: str | Path, name: str | None = None) -> None:
@@ -308,7 +336,7 @@ class Session:
         with self._lock:
             gone = named(name, self._adapters)
             self._adapters = {key: adapter for key, adapter in self._adapters.items() if adapter is not gone}
-        self._stacks.clear()
+        self._fillings.clear()
 
     def _records(self, adapter: Choice) -> list[tuple[AdapterRecord, bool]]:
         """Returns the record of each adapter of a choice, and whether it has a head of its own; that one comes first.
@@ -321,48 +349,28 @@ class Session:
         parts = [(part.record, bool(part.brings & head)) for part, _ in chosen(adapter, self._adapters, slots)]
         return sorted(parts, key=lambda entry: not entry[1])
 
-    def _filling(self, row: Row) -> Filling:
-        """Returns what to feed for one row: an adapter's own, or a blend, kept from earlier or made now."""
-        first, weight = row[0]
-        if len(row) == 1 and weight == 1.0:
-            return first.filling
+    def read(self, inputs: Mapping[str, Array], adapter: Choices = None) -> rewriting.Rewriting:
+        """Returns what an encoder reads, to be answered token by token; refuses as `begin` does."""
+        if self._encoder is None:
+            raise UnsupportedError(f"A bundle for {self.manifest.task} has no encoder.")
+        return self._reading(inputs, self._filled(adapter, _batch(inputs)))
 
-        def make() -> Filling:
-            arrays = blended(row, self.manifest.slots)
-            # Over the first part's, whose other slots hold what all parts leave: neutrals.
-            return first.filling.replaced({**stretched(arrays, self.manifest.slots), **arrays})
-
-        return self._stacks.get((row,), make)
-
-    def _stack(self, rows: tuple[Row, ...], fillings: Mapping[Row, Filling]) -> Filling:
-        """Returns what to feed for rows that share a run, kept from earlier or made now."""
-        first = fillings[rows[0]]
-        if len(set(rows)) == 1:
-            return first
-
-        def make() -> Filling:
-            stacks = stacked([fillings[row].arrays for row in rows], self.manifest.slots)
-            # What all rows share is on the device already.
-            own = {name: array for name, array in stacks.items() if array is not first.arrays[name]}
-            return first.replaced(own)
-
-        return self._stacks.get(rows, make)
+    def _reading(self, read: Mapping[str, Array], filling: Filling) -> rewriting.Rewriting:
+        assert self._encoder is not None
+        halves = rewriting.Halves(self._bound(filling, self._encoder), self._bound(filling))
+        own = {value.name: read[value.name] for value in self._encoder.get_inputs() if value.name in read}
+        return rewriting.Rewriting(halves, self._decoder(), own)
 
     def _bind(self, adapter: Choices, batch: int) -> Bound:
         """Returns a choice of adapters, bound for a batch of so many rows."""
         rows = chosen_rows(adapter, self._adapters, self.manifest.slots, batch)
-        if len(rows) == 1:
-            filling = self._filling(rows[0])
-        else:
-            fillings = {row: self._filling(row) for row in dict.fromkeys(rows)}
-            if len(passes([fillings[row].arrays for row in rows], self.manifest.slots)) > 1:
-                raise UnsupportedError(
-                    "The base calls some sites of these adapters without a batch axis, so their rows can't share a "
-                    "cache.\nGenerate with one adapter at a time."
-                )
-            filling = self._stack(rows, fillings)
         initial = [row[0][0].cache for row in rows]  # a blend has none
-        return Bound(self._bound(filling), initial * batch if len(rows) == 1 else initial)
+        bound = self._bound(self._fillings.shared(rows))
+        return Bound(bound, initial * batch if len(rows) == 1 else initial)
+
+    def _filled(self, adapter: Choices, batch: int) -> Filling:
+        """Returns what fills the slots for a choice of adapters, in every run of a batch of so many rows."""
+        return self._fillings.shared(chosen_rows(adapter, self._adapters, self.manifest.slots, batch))
 
     def _decoder(self) -> Decoder:
         """Returns what a generation knows of the model.
@@ -373,14 +381,18 @@ class Session:
         if self.manifest.generation is None:
             raise UnsupportedError(
                 f"A bundle for {self.manifest.task} generates no text.\n"
-                "Export its base for the task text-generation: --task text-generation."
+                "Export its base for a task that does, such as --task text-generation."
             )
         inputs = ((tensor.name, tensor.shape) for tensor in self.manifest.inputs)
         return decoder(inputs, self.manifest.generation.positions)
 
-    def _bound(self, filling: Filling) -> Run:
-        """Returns what runs the model with these arrays in its slots."""
-        return BoundRun(self._model, filling.values)
+    def _bound(self, filling: Filling, model: ort.InferenceSession | None = None) -> Run:
+        """Returns what runs a model, the decoder where it isn't said, with these arrays in those slots that it has."""
+        model = self._model if model is None else model
+        if self._encoder is None:
+            return BoundRun(model, filling.values)
+        names = {value.name for value in model.get_inputs()}
+        return BoundRun(model, {name: value for name, value in filling.values.items() if name in names})
 
     def _run(self, inputs: Mapping[str, Array], filling: Filling) -> dict[str, Array]:
         feeds = {name: _HOST.value(array) for name, array in inputs.items()}
@@ -389,7 +401,7 @@ class Session:
 
 
 def _batch(inputs: Mapping[str, Array]) -> int:
-    return len(inputs["input_ids"])
+    return len(next(iter(inputs.values())))
 
 
 def _check_free(name: str, adapters: Registry) -> None:

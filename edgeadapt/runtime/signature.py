@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import onnxruntime as ort
 
+from edgeadapt.bundle import EncoderDecoderRecord
 from edgeadapt.errors import BundleError
 from edgeadapt.runtime.inputs import shown
 
 if TYPE_CHECKING:
-    from edgeadapt.bundle import Manifest, Slot, TensorRecord
+    from edgeadapt.bundle import EncoderRecord, Manifest, Slot, TensorRecord
 
 # The names that differ from numpy's.
 _DTYPES = {"tensor(float)": "float32", "tensor(double)": "float64"}
@@ -40,16 +41,35 @@ def _release(version: str) -> tuple[int, ...]:
     return (*numbers, 0, 0)[:3]
 
 
-def check_signature(model: ort.InferenceSession, manifest: Manifest) -> None:
+def check_signature(
+    model: ort.InferenceSession, manifest: Manifest, encoder: ort.InferenceSession | None = None
+) -> None:
     """Refuses a model whose inputs are not the manifest's inputs and slots, or whose outputs are not its outputs.
+
+    An encoder and its decoder have all slots between them; one that both read, both have.
 
     Raises:
         BundleError: Names, dtypes or ranks differ, all of them.
     """
-    problems = _differences("input", model.get_inputs(), [*manifest.inputs, *manifest.slots])
+    slots = list(manifest.slots)
+    if encoder is not None and isinstance(manifest.generation, EncoderDecoderRecord):
+        _check_encoder(encoder, manifest, manifest.generation.encoder)
+        here, there = ({value.name for value in each.get_inputs()} for each in (model, encoder))
+        slots = [slot for slot in slots if slot.name in here or slot.name not in there]
+    problems = _differences("input", model.get_inputs(), [*manifest.inputs, *slots])
     problems += _differences("output", model.get_outputs(), manifest.outputs)
     if problems:
         headline = f"{manifest.model.file} is not the model that edgeadapt.json describes:"
+        raise BundleError.collect(headline, problems, "Copy the bundle again, or export it again.")
+
+
+def _check_encoder(model: ort.InferenceSession, manifest: Manifest, record: EncoderRecord) -> None:
+    names = {value.name for value in model.get_inputs()}
+    slots = [slot for slot in manifest.slots if slot.name in names]
+    problems = _differences("input", model.get_inputs(), [*record.inputs, *slots])
+    problems += _differences("output", model.get_outputs(), record.outputs)
+    if problems:
+        headline = f"{record.file} is not the encoder that edgeadapt.json describes:"
         raise BundleError.collect(headline, problems, "Copy the bundle again, or export it again.")
 
 

@@ -42,15 +42,16 @@ class Task(Protocol):
         ...
 
     @property
-    def INPUT(self) -> Literal["text", "text_pair", "choices", "image"]:  # noqa: N802
-        """What one input is: a text, a pair of texts, a question with choices (a pair of texts each), or an image."""
+    def INPUT(self) -> Literal["text", "text_pair", "choices", "image", "audio"]:  # noqa: N802
+        """What one input is: a text, a pair of texts, a question with choices (pairs of texts), an image, a sound."""
         ...
 
     @property
     def SAMPLES(self) -> tuple[Any, ...]:  # noqa: N802
         """Real inputs of several lengths or sizes for the parity gate.
 
-        A row is a str, a (str, str), or a uint8 array `(height, width, 3)`, as `INPUT` says.
+        A row is a str, a (str, str), or a uint8 array `(height, width, 3)`, or a float32
+        array `(samples,)`, as `INPUT` says.
         """
         ...
 

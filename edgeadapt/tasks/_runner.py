@@ -174,8 +174,41 @@ class Runner(Protocol):
         """Refuses, before anything is run, what can't be gone on with."""
         ...
 
-    def stream(self, prompts: Sequence[Sequence[int]], adapters: Sequence[Choice], writing: Writing) -> Iterator[Array]:
-        """Yields the next token of every row, `(rows,)` int64, until all have ended; -1 for those that have."""
+    def stream(
+        self,
+        prompts: Sequence[Any],
+        adapters: Sequence[Choice],
+        writing: Writing,
+        begun: Sequence[Sequence[int]] | None = None,
+    ) -> Iterator[Array]:
+        """Yields the next token of every row, `(rows,)` int64, until all have ended; -1 for those that have.
+
+        Prompts are tokens or what `hear` returned; `begun` is what a decoder after an encoder begins with.
+        """
+        ...
+
+    @property
+    def positions(self) -> int:
+        """How many tokens the decoder takes."""
+        ...
+
+    @property
+    def first_time(self) -> int:
+        """The first of the tokens that are times, behind all others."""
+        ...
+
+    def hear(self, sounds: Sequence[Any]) -> list[Array]:
+        """Returns each sound as the encoder takes it, float32 `(mels, frames)`."""
+        ...
+
+    def check_speech(self, language: str | None, task: str | None) -> None:
+        """Refuses a language or a task that the base doesn't know."""
+        ...
+
+    def begin_speech(
+        self, heard: Sequence[Array], adapters: Sequence[Choice], language: str | None, task: str | None
+    ) -> list[list[int]]:
+        """Returns what the decoder begins with for each sound; where no language is given, the one that is heard."""
         ...
 
     def labels(self, adapter: Choice) -> tuple[str, ...]:

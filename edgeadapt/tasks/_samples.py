@@ -27,6 +27,32 @@ TEXTS = (
 """English of 3 to about 100 words: names, numbers, contractions, capitals, an address of the web."""
 
 
+def sound(seed: int, seconds: float) -> Array:
+    """Returns a sound of 16000 samples a second, float32 `(samples,)`, the same for the same seed on every machine.
+
+    Tones that rise and fall under an envelope, and a little noise.
+
+    Example:
+        >>> sound(0, 0.5).shape
+        (8000,)
+    """
+    random = np.random.default_rng(seed)
+    time = np.arange(int(16000 * seconds)) / 16000
+    waves = sum(
+        strength * np.sin(2 * np.pi * (pitch * time + bend * time**2))
+        for pitch, bend, strength in zip(
+            random.uniform(90, 3000, 5), random.uniform(-80, 80, 5), random.uniform(0.05, 0.2, 5), strict=True
+        )
+    )
+    envelope = 0.5 + 0.5 * np.sin(2 * np.pi * random.uniform(1, 4) * time)
+    samples: Array = (waves * envelope + random.normal(0, 0.005, time.shape)).astype(np.float32)
+    return samples
+
+
+SOUNDS = (sound(0, 1.5), sound(1, 4.0), sound(2, 0.3), sound(3, 11.0))
+"""Shorter than a word and longer than a sentence."""
+
+
 def picture(seed: int, height: int, width: int) -> Array:
     """Returns an RGB picture, uint8 `(height, width, 3)`, the same for the same seed on every machine.
 

@@ -115,10 +115,10 @@ def test_nothing_is_written_that_would_not_be_read(
     assert list(tmp_path.iterdir()) == []
 
 
-NEWER = "was written by a newer edgeadapt: its format is {}, this one reads 1.0."
+NEWER = "was written by a newer edgeadapt: its format is {}, this one reads 1.1."
 
 
-@pytest.mark.parametrize("version", ["1.1", "1.10", "2.0", "10.0"])
+@pytest.mark.parametrize("version", ["1.2", "1.10", "2.0", "10.0"])
 def test_a_newer_format_is_refused_by_name_before_its_keys(tmp_path: Path, version: str) -> None:
     (tmp_path / "edgeadapt.json").write_text(f'{{"format": "{version}", "unknown": 1}}')
     with pytest.raises(BundleError, match=re.escape(NEWER.format(version))) as caught:

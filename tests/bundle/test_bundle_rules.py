@@ -254,7 +254,7 @@ def test_a_decoder_s_manifest_is_read(tmp_path: Path, decoder_document: Any) -> 
         document = decoder_document | {"generation": DECODER | {"chat": chat}}
         (tmp_path / "edgeadapt.json").write_text(json.dumps(document))
         generation = bundle.read_manifest(tmp_path).generation
-        assert generation is not None and generation.eos_ids == (2,)
+        assert isinstance(generation, bundle.GenerationRecord) and generation.eos_ids == (2,)
         assert generation.chat == (bundle.ChatRecord("chat_template.jinja", {"bos_token": "<s>"}) if chat else None)
 
 

@@ -16,6 +16,8 @@ from edgeadapt import adapter, bundle
 from edgeadapt.bundle import (
     AdapterRecord,
     ChatRecord,
+    EncoderDecoderRecord,
+    EncoderRecord,
     FileRecord,
     GenerationRecord,
     ImageRecord,
@@ -23,7 +25,9 @@ from edgeadapt.bundle import (
     ModelRecord,
     Neutral,
     ParityRecord,
+    RulesRecord,
     Slot,
+    SpeechRecord,
     TensorRecord,
     TokenizerRecord,
 )
@@ -46,6 +50,10 @@ RECORDS = [
     (BUNDLE["$defs"]["image"], ImageRecord),
     (BUNDLE["$defs"]["generation"], GenerationRecord),
     (BUNDLE["$defs"]["chat"], ChatRecord),
+    (BUNDLE["$defs"]["encoder_decoder"], EncoderDecoderRecord),
+    (BUNDLE["$defs"]["encoder"], EncoderRecord),
+    (BUNDLE["$defs"]["rules"], RulesRecord),
+    (BUNDLE["$defs"]["speech"], SpeechRecord),
     (ADAPTER, AdapterRecord),
     (ADAPTER["$defs"]["file"], FileRecord),
     (ADAPTER["$defs"]["parity"], ParityRecord),
@@ -142,6 +150,7 @@ def test_the_schema_refuses_what_the_adapter_reader_refuses(
 
 def test_the_schema_refuses_a_newer_format(manifest_document: Any, adapter_document: Any) -> None:
     assert not Draft202012Validator(BUNDLE).is_valid(manifest_document | {"format": "1.1"})
+    assert not Draft202012Validator(BUNDLE).is_valid(manifest_document | {"format": "1.2"})
     assert not Draft202012Validator(ADAPTER).is_valid(adapter_document | {"format": "1.1"})
 
 

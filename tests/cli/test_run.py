@@ -74,8 +74,8 @@ def test_top_k_gives_so_many_answers(tiny_bundle: Path, invoke: Invoke) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "Give --text or --image, once or more, or --input FILE"),
-        (("--text", "a", "--image", "b"), "Give --text or --image"),
+        ((), "Give --text, --image or --audio, once or more, or --input FILE"),
+        (("--text", "a", "--image", "b"), "Give --text, --image or --audio"),
         (("--text", "a"), "The base has no classifier of its own; choose an adapter: intents, spam."),
         (("--text", "a", "--adapter", "none"), "The base has no classifier"),
         (("--text", "a", "--adapter", "spma"), "There is no adapter 'spma' (did you mean 'spam'?)"),

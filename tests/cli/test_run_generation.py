@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 import edgeadapt
-from edgeadapt.bundle import read_manifest, write_manifest
+from edgeadapt.bundle import GenerationRecord, read_manifest, write_manifest
 from edgeadapt.cli import terminal
 from edgeadapt.cli.commands import commands
 from tests import tiny
@@ -127,7 +127,7 @@ def test_options_of_generation_mean_nothing_to_a_classifier(tiny_bundle: Path, i
 def test_a_chat_without_a_template_is_refused(decoder: Path, tmp_path: Path, invoke: Invoke) -> None:
     bundle = Path(shutil.copytree(decoder, tmp_path / "bundle"))
     manifest = read_manifest(bundle)
-    assert manifest.generation is not None and manifest.generation.chat is not None
+    assert isinstance(manifest.generation, GenerationRecord) and manifest.generation.chat is not None
     write_manifest(bundle, replace(manifest, generation=replace(manifest.generation, chat=None)))
     told = invoke("run", bundle, "--text", TEXT, "--chat", *SHORT, code=2).stderr
     assert "The bundle has no chat template: the base it was exported from had none." in told

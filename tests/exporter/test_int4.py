@@ -97,7 +97,7 @@ def test_pytorch_had_the_same_weights(bundle: tuple[Path, Exported]) -> None:
             name="one",
         )
         with bare.scratch(folder, ir.Model(graph, ir_version=10), "one") as path:
-            (got,) = bare.open_model(path).run(None, {"x": np.eye(len(weight), dtype=np.float32)})
+            (got,) = bare.open_model(path).model.run(None, {"x": np.eye(len(weight), dtype=np.float32)})
         np.testing.assert_allclose(got, weight, atol=1e-6)
 
 
@@ -126,7 +126,7 @@ def test_adapters_are_added_and_fixed_in_without_pytorch(bundle: tuple[Path, Exp
         assert verify(session, "two").passed
         (fixed,) = merge(result.path, ["two"], tmp_path / "two.onnx", mode="fold")
         assert fixed.max_abs_error <= MAX_ERROR
-        inputs = bare.open_model(tmp_path / "two.onnx").get_inputs()
+        inputs = bare.open_model(tmp_path / "two.onnx").model.get_inputs()
         assert KEPT in {value.name for value in inputs}
         assert not any("lora" in value.name for value in inputs)
     finally:

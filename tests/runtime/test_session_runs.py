@@ -65,7 +65,7 @@ def test_all_choices_in_one_batch(tiny: TinyBundle, kind: str) -> None:
 
 def test_stacks_too_large_to_be_kept(whole_batch: TinyBundle) -> None:
     session, fed = load(whole_batch.path), inputs(4)
-    session._stacks = Stacks(limit=0)
+    session._fillings._stacks = Stacks(limit=0)
     rows: list[Any] = [{"polite": 0.5, "short": 2.0}, "spam", {"polite": 0.5, "short": 2.0}, None]
     expect(whole_batch, fed, rows, session.run(fed, rows))
 
@@ -122,7 +122,7 @@ def test_a_blend_of_one_at_weight_one_is_the_adapter(session: Session) -> None:
 def test_equal_blends_are_one_stack_in_any_order(session: Session) -> None:
     got = session.run(inputs(2), [{"polite": 0.5, "short": 2}, {"short": 2.0, "polite": np.float32(0.5)}])
     assert isinstance(got["logits"], np.ndarray)
-    assert len(session._stacks._kept) == 1
+    assert len(session._fillings._stacks._kept) == 1
 
 
 def test_arrays_that_are_not_contiguous_run_too(session: Session, headed: TinyBundle) -> None:

@@ -9,22 +9,26 @@ from edgeadapt import tasks
 from edgeadapt.errors import UnsupportedError
 from edgeadapt.tasks import (
     Task,
+    automatic_speech_recognition,
     feature_extraction,
     fill_mask,
     image_classification,
     multiple_choice,
     question_answering,
+    text2text_generation,
     text_classification,
     text_generation,
     token_classification,
 )
 
 ALL: list[Task] = [
+    automatic_speech_recognition,
     feature_extraction,
     fill_mask,
     image_classification,
     multiple_choice,
     question_answering,
+    text2text_generation,
     text_classification,
     text_generation,
     token_classification,

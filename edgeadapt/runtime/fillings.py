@@ -1,0 +1,73 @@
+"""What rows of a batch are fed: an adapter's arrays, a blend, or a stack of several rows' arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from edgeadapt.errors import UnsupportedError
+from edgeadapt.runtime.blend import blended
+from edgeadapt.runtime.filling import stretched
+from edgeadapt.runtime.rows import passes, stacked
+from edgeadapt.runtime.stacks import Stacks
+
+if TYPE_CHECKING:
+    from edgeadapt.bundle import Slot
+    from edgeadapt.runtime.choice import Row
+    from edgeadapt.runtime.filling import Filling
+
+
+class Fillings:
+    """Makes what is fed for the slots of a model, and keeps what was made last; threads share it."""
+
+    def __init__(self, slots: Sequence[Slot]) -> None:
+        """Takes the model's slots."""
+        self._slots = slots
+        self._stacks = Stacks()
+
+    def of(self, row: Row) -> Filling:
+        """Returns what to feed for one row: an adapter's own, or a blend, kept from earlier or made now."""
+        first, weight = row[0]
+        if len(row) == 1 and weight == 1.0:
+            return first.filling
+
+        def make() -> Filling:
+            arrays = blended(row, self._slots)
+            # Over the first part's, whose other slots hold what all parts leave: neutrals.
+            return first.filling.replaced({**stretched(arrays, self._slots), **arrays})
+
+        return self._stacks.get((row,), make)
+
+    def stack(self, rows: tuple[Row, ...], fillings: Mapping[Row, Filling]) -> Filling:
+        """Returns what to feed for rows that share a run, kept from earlier or made now."""
+        first = fillings[rows[0]]
+        if len(set(rows)) == 1:
+            return first
+
+        def make() -> Filling:
+            stacks = stacked([fillings[row].arrays for row in rows], self._slots)
+            # What all rows share is on the device already.
+            own = {name: array for name, array in stacks.items() if array is not first.arrays[name]}
+            return first.replaced(own)
+
+        return self._stacks.get(rows, make)
+
+    def shared(self, rows: tuple[Row, ...]) -> Filling:
+        """Returns what to feed for rows that share one run after another, such as those of a cache.
+
+        Raises:
+            UnsupportedError: They can't share a run.
+        """
+        if len(rows) == 1:
+            return self.of(rows[0])
+        fillings = {row: self.of(row) for row in dict.fromkeys(rows)}
+        if len(passes([fillings[row].arrays for row in rows], self._slots)) > 1:
+            raise UnsupportedError(
+                "The base calls some sites of these adapters without a batch axis, so their rows can't share a "
+                "cache.\nGenerate with one adapter at a time."
+            )
+        return self.stack(rows, fillings)
+
+    def clear(self) -> None:
+        """Forgets what was made."""
+        self._stacks.clear()
