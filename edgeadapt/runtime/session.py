@@ -381,7 +381,7 @@ class Session:
         if self.manifest.generation is None:
             raise UnsupportedError(
                 f"A bundle for {self.manifest.task} generates no text.\n"
-                "Export its base for a task that does, such as --task text-generation."
+                "Export its base for the task text-generation: --task text-generation."
             )
         inputs = ((tensor.name, tensor.shape) for tensor in self.manifest.inputs)
         return decoder(inputs, self.manifest.generation.positions)
