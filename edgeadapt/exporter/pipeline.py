@@ -112,8 +112,8 @@ def export(
         output: The bundle's folder; it must not exist.
         task: One of `edgeadapt.tasks.names()`; taken from the adapters, then from the base, where it isn't given.
         opset: ONNX opset to write; the newest that ONNX Runtime loads where it isn't given.
-        precision: How the base's weights are stored: `"int4"` takes a fifth to a seventh of the space, for text generation.
-            Adapters stay in fp32.
+        precision: How the base's weights are stored: `"int4"` takes a fifth to a seventh of the space, for text
+            generation. Adapters stay in fp32.
         runtime: What else loads the bundle: `"genai"` for onnxruntime-genai, which runs decoders.
         tolerance: What the parity gate holds every adapter to.
         allow_no_effect: Lets adapters pass that don't move the base's outputs.

@@ -20,6 +20,7 @@ from edgeadapt.errors import BundleError, ConfigError, ParityError, UnsupportedE
 from edgeadapt.exporter import assemble, genai, genai_proof
 from edgeadapt.exporter.adding import add, remove
 from edgeadapt.exporter.pipeline import Exported, export
+from edgeadapt.exporter.precision import Precision
 from tests import tiny
 from tests.exporter import snapshot
 from tests.tasks import decoders
@@ -51,7 +52,7 @@ class Exports:
         return self.result.path
 
 
-def exported(family: str, folder: Path) -> Exports:
+def exported(family: str, folder: Path, precision: Precision = "fp32") -> Exports:
     tiny.base(folder / "base", family, "text-generation", **FAMILIES[family])
     turned = {"fan_in_fan_out": True} if family == "gpt2" else {}
     targets = {"wide": "all-linear", "narrow": r".*(q_proj|c_attn|query_key_value)"}
@@ -61,7 +62,8 @@ def exported(family: str, folder: Path) -> Exports:
         )
         for name, rank in (("wide", 4), ("narrow", 2))
     }
-    return Exports(export(folder / "base", adapters, folder / "bundle", runtime="genai"), adapters)
+    result = export(folder / "base", adapters, folder / "bundle", runtime="genai", precision=precision)
+    return Exports(result, adapters)
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +127,22 @@ def test_its_tokens_are_ours(family: str, tmp_path: Path) -> None:
     assert [report.name for report in reports] == ["none, genai", "wide, genai", "narrow, genai"]
     assert all(report.max_abs_error < 1e-5 for report in reports)
     assert all(report.effect > 0.05 for report in reports[1:])
+
+
+def test_its_tokens_are_ours_on_weights_in_4_bits(tmp_path: Path) -> None:
+    """Proven in fp32 arithmetic, and run in int8 by both."""
+    found = exported("llama", tmp_path, "int4")
+
+    proven = [report for report in found.result.reports if report.name.endswith(", genai")]
+    assert len(proven) == 3
+    assert all(report.max_abs_error < 1e-5 for report in proven)
+    levels = {
+        node.attributes["accuracy_level"].value
+        for node in ir.load(found.path / genai.GRAPH).graph
+        if node.op_type == "MatMulNBits"
+    }
+    assert levels == {4}
+    assert agree(found.path)
 
 
 def test_both_graphs_read_one_file_of_weights(llama: Exports) -> None:
