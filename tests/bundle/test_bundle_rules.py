@@ -276,3 +276,69 @@ def test_the_schema_refuses_what_the_reader_of_decoders_refuses(
     schema = json.loads((files("edgeadapt") / "schema" / "bundle.schema.json").read_text("utf-8"))
     Draft202012Validator(schema).validate(decoder_document)
     assert not Draft202012Validator(schema).is_valid(changed(decoder_document, path, value)), problem
+
+
+RULED: dict[str, Any] = {
+    "repetition_penalty": 1.0,
+    "no_repeat_ngram_size": 0,
+    "min_length": 0,
+    "min_new_tokens": 0,
+    "forced_bos_token_id": None,
+    "forced_eos_token_ids": [],
+    "suppress_tokens": [],
+    "begin_suppress_tokens": [],
+}
+
+
+@pytest.fixture
+def encoder_document(decoder_document: Any) -> Any:
+    """A manifest with an encoder, whose decoder takes the keys of one layer."""
+    axes = ["batch", 4, "source", 8]
+    encoder = {
+        "file": "model.encoder.onnx",
+        "inputs": [{"name": "input_ids", "dtype": "int64", "shape": ["batch", "source"]}],
+        "outputs": [{"name": "encoded.0.key", "dtype": "float32", "shape": axes}],
+        "positions": None,
+    }
+    document = json.loads(json.dumps(decoder_document))
+    document["inputs"].append({"name": "encoder_key_values.0.key", "dtype": "float32", "shape": axes})
+    document["files"]["model.encoder.onnx"] = FILE
+    generation = {"eos_ids": [2], "positions": None, "start_ids": [0], "rules": RULED, "encoder": encoder}
+    return document | {"format": "1.1", "generation": generation | {"speech": None}}
+
+
+def test_a_manifest_with_an_encoder_is_read(tmp_path: Path, encoder_document: Any) -> None:
+    (tmp_path / "edgeadapt.json").write_text(json.dumps(encoder_document))
+    manifest = bundle.read_manifest(tmp_path)
+    assert isinstance(manifest.generation, bundle.EncoderDecoderRecord)
+    bundle.write_manifest(tmp_path, manifest)
+    assert bundle.read_manifest(tmp_path) == manifest
+
+
+ENCODER_RULES: list[tuple[tuple[str | int, ...], Any, str]] = [
+    (("format",), "1.0", "$.format: '1.1' is for a generation with an encoder, and for nothing else"),
+    (("generation", "start_ids"), [], "$.generation.start_ids: expected one token or more, got []"),
+    (
+        ("generation", "rules", "repetition_penalty"),
+        0.0,
+        "$.generation.rules.repetition_penalty: expected a number over 0, got 0.0",
+    ),
+    (("generation", "encoder", "file"), "other.onnx", "$.generation.encoder.file: other.onnx is not in $.files"),
+    (("generation", "encoder", "outputs", 0, "name"), "other", "$.generation.encoder.outputs: lacks encoded.0.key"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "problem"), ENCODER_RULES)
+def test_an_encoder_s_manifest_that_breaks_one_rule(
+    tmp_path: Path, encoder_document: Any, path: tuple[str | int, ...], value: Any, problem: str
+) -> None:
+    (tmp_path / "edgeadapt.json").write_text(json.dumps(changed(encoder_document, path, value)))
+    with pytest.raises(BundleError) as caught:
+        bundle.read_manifest(tmp_path)
+    assert problems(caught) == [problem]
+
+
+def test_the_newer_format_has_an_encoder(tmp_path: Path, decoder_document: Any) -> None:
+    (tmp_path / "edgeadapt.json").write_text(json.dumps(decoder_document | {"format": "1.1"}))
+    with pytest.raises(BundleError, match=r"\$.format: '1.1' is for a generation with an encoder"):
+        bundle.read_manifest(tmp_path)
