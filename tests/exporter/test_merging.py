@@ -225,7 +225,8 @@ def test_the_base_and_the_subgraphs_are_all_that_is_merged(
     whole = ir.load
 
     def load(path: Path) -> ir.Model:
-        loaded.append(str(Path(path).relative_to(headless / "bundle")))
+        if not Path(path).name.startswith(".merge."):  # what is being written, read back to be compared
+            loaded.append(str(Path(path).relative_to(headless / "bundle")))
         return whole(path)
 
     monkeypatch.setattr(ir, "load", load)

@@ -140,7 +140,10 @@ def test_a_base_with_room_for_prompts_answers_as_without_bit_for_bit(bundle: Pat
     neutrals = bare.fill(read_manifest(bundle).slots, {}, {})
 
     got, expected = (
-        bare.run(onnxruntime.InferenceSession(bundle / file, plain, providers=["CPUExecutionProvider"]), feeds)
+        bare.run(
+            bare.Opened(onnxruntime.InferenceSession(bundle / file, plain, providers=["CPUExecutionProvider"]), None),
+            feeds,
+        )
         for file, feeds in (("model.onnx", {**inputs, **neutrals}), ("base.onnx", inputs))
     )
 
