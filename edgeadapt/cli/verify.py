@@ -39,6 +39,7 @@ def verify(ctx: click.Context, bundle: Path, provider: Literal["cpu", "cuda", "a
     with terminal.stages() as progress:
         progress("checking the files")
         session = load(bundle, provider)
+        session.check()
         for name in (None, *session.adapters):
             progress(f"running {name or 'the base'}")
             try:

@@ -44,6 +44,10 @@ class LoadedAdapter:
     brings: frozenset[str]
     cache: Mapping[str, Array] = field(default_factory=dict)
 
+    def size(self) -> int:
+        """Returns its bytes in memory, without what it shares with the base."""
+        return self.filling.size() + sum(array.nbytes for array in self.cache.values())
+
 
 def read_base(bundle: Path, folder: Path, record: AdapterRecord, manifest: Manifest, device: Device) -> LoadedAdapter:
     """Returns the adapter `none` of a bundle: a neutral in every slot that has one.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from edgeadapt.errors import AdapterError, ConfigError, InputError, listed, nearest
 from edgeadapt.runtime.adapters import NONE, LoadedAdapter
@@ -21,6 +21,7 @@ Choice: TypeAlias = str | Mapping[str, float] | None
 Choices: TypeAlias = Choice | Sequence[Choice]
 Row: TypeAlias = tuple[tuple[LoadedAdapter, float], ...]
 Registry: TypeAlias = Mapping[str, LoadedAdapter]
+T = TypeVar("T")
 
 
 def chosen_rows(choices: Choices, adapters: Registry, slots: Sequence[Slot], batch: int | None) -> tuple[Row, ...]:
@@ -60,7 +61,7 @@ def chosen(choice: Choice, adapters: Registry, slots: Sequence[Slot]) -> Row:
     return _blend(choice, adapters)
 
 
-def named(name: str, adapters: Registry) -> LoadedAdapter:
+def named(name: str, adapters: Mapping[str, T]) -> T:
     """Returns the adapter of this name.
 
     Raises:

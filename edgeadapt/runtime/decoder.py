@@ -88,10 +88,20 @@ class BoundRun:
     One thread at a time.
     """
 
-    __slots__ = ("_binding", "_bound", "_device", "_into", "_model", "_names")
+    __slots__ = ("_binding", "_bound", "_device", "_into", "_keeps", "_model", "_names")
 
-    def __init__(self, model: ort.InferenceSession, slots: Values, device: str = "cpu") -> None:
-        """Takes a session, what fills its slots, and the device that outputs stay on which are bound to nothing."""
+    def __init__(
+        self, model: ort.InferenceSession, slots: Values, device: str = "cpu", *, keeps: object = None
+    ) -> None:
+        """Takes a session and what fills its slots.
+
+        Args:
+            model: The session.
+            slots: The arrays for its slots.
+            device: Where outputs stay that are bound to nothing.
+            keeps: What has to live as long as this does: the lease of the adapters.
+        """
+        self._keeps = keeps
         self._model = model
         self._names = [output.name for output in model.get_outputs()]
         self._device = device

@@ -51,8 +51,10 @@ class Filling:
         return Filling(arrays, self._device, self)
 
     def size(self) -> int:
-        """Returns the bytes of all arrays, those included that it shares with others."""
-        return sum(array.nbytes for array in self.arrays.values())
+        """Returns the bytes of its own arrays, on the host and, where that is another place, on the device."""
+        shared = {} if self._below is None else self._below.arrays
+        own = sum(array.nbytes for name, array in self.arrays.items() if shared.get(name) is not array)
+        return own if self._device.kind == "cpu" else 2 * own
 
 
 def label_count(arrays: Mapping[str, Array], slots: Sequence[Slot]) -> int | None:

@@ -9,21 +9,24 @@ from edgeadapt.errors import UnsupportedError
 from edgeadapt.runtime.blend import blended
 from edgeadapt.runtime.filling import stretched
 from edgeadapt.runtime.rows import passes, stacked
-from edgeadapt.runtime.stacks import Stacks
 
 if TYPE_CHECKING:
     from edgeadapt.bundle import Slot
     from edgeadapt.runtime.choice import Row
     from edgeadapt.runtime.filling import Filling
+    from edgeadapt.runtime.store import Lease
 
 
 class Fillings:
-    """Makes what is fed for the slots of a model, and keeps what was made last; threads share it."""
+    """Makes what one run is fed in the slots of a model, and keeps it for the next ones.
 
-    def __init__(self, slots: Sequence[Slot]) -> None:
-        """Takes the model's slots."""
+    Keys hold the adapters, not their names: one that was replaced is never taken for the new one of its name.
+    """
+
+    def __init__(self, slots: Sequence[Slot], lease: Lease) -> None:
+        """Takes the model's slots, and the run's adapters."""
         self._slots = slots
-        self._stacks = Stacks()
+        self._lease = lease
 
     def of(self, row: Row) -> Filling:
         """Returns what to feed for one row: an adapter's own, or a blend, kept from earlier or made now."""
@@ -36,7 +39,7 @@ class Fillings:
             # Over the first part's, whose other slots hold what all parts leave: neutrals.
             return first.filling.replaced({**stretched(arrays, self._slots), **arrays})
 
-        return self._stacks.get((row,), make)
+        return self._lease.made((row,), make)
 
     def stack(self, rows: tuple[Row, ...], fillings: Mapping[Row, Filling]) -> Filling:
         """Returns what to feed for rows that share a run, kept from earlier or made now."""
@@ -50,7 +53,7 @@ class Fillings:
             own = {name: array for name, array in stacks.items() if array is not first.arrays[name]}
             return first.replaced(own)
 
-        return self._stacks.get(rows, make)
+        return self._lease.made(rows, make)
 
     def shared(self, rows: tuple[Row, ...]) -> Filling:
         """Returns what to feed for rows that share one run after another, such as those of a cache.
@@ -67,7 +70,3 @@ class Fillings:
                 "cache.\nGenerate with one adapter at a time."
             )
         return self.stack(rows, fillings)
-
-    def clear(self) -> None:
-        """Forgets what was made."""
-        self._stacks.clear()

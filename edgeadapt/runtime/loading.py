@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from edgeadapt.errors import BundleError, ConfigError, EdgeAdaptError, nearest
-from edgeadapt.runtime.adapters import NONE, read_base, read_loaded
-from edgeadapt.runtime.provider import ProviderName, open_model
+from edgeadapt.errors import BundleError, ConfigError, nearest
+from edgeadapt.runtime.adapters import NONE, read_base
+from edgeadapt.runtime.memory import bytes_of
+from edgeadapt.runtime.provider import MemoryMode, Opening, ProviderName, open_model
 from edgeadapt.runtime.session import Session
 from edgeadapt.runtime.signature import check_signature, check_version
+from edgeadapt.runtime.store import AdapterStore, Known
 
 if TYPE_CHECKING:
     from edgeadapt.bundle import Manifest
 
-T = TypeVar("T")
 Verify: TypeAlias = Literal["all", "adapters", "none"]
 
 _LARGE = 16 << 20
@@ -29,22 +31,29 @@ def load(
     threads: int | None = None,
     verify: Verify = "all",
     provider_options: Mapping[str, Any] | None = None,
+    adapter_memory: int | str | None = None,
+    memory: MemoryMode = "fast",
 ) -> Session:
-    """Opens the bundle at `path`.
+    """Opens the bundle at `path`. Its adapters are known by then, and each is read and checked when it is first used.
 
     Args:
         path: The bundle's folder.
         provider: `"cpu"`, `"cuda"`, or `"auto"`: CUDA where it works, else the CPU, said in the log.
         threads: How many threads share one operator on the CPU; None leaves it to ONNX Runtime.
-        verify: `"all"` checks every file's size and sha256, and that none is a link; `"adapters"` leaves out the sha256
-            of the bundle's large files (over 16 MiB), and nothing else; `"none"` checks no files.
+        verify: `"all"` checks every file's size and sha256, and that none is a link: the bundle's now, an adapter's
+            before it is read (`Session.check` does it for all); `"adapters"` leaves out the sha256 of the bundle's
+            large files (over 16 MiB), and nothing else; `"none"` checks no files.
         provider_options: ONNX Runtime's options for CUDA, such as `{"device_id": 1}`.
+        adapter_memory: The most bytes that adapters, their stacks and blends may take together, such as `"256MB"`: the
+            least recently used are evicted, and read again when they are wanted. None keeps all that were used.
+        memory: `"fast"` lets ONNX Runtime keep a second copy of weights in the order that its products read them;
+            `"low"` leaves them in the file, mapped, which a small device pays for with slower runs of large batches.
 
     Raises:
         BundleError: The bundle is unsafe, damaged, made by a newer edgeadapt, or ONNX Runtime is too old for it.
-        AdapterError: An adapter does not fit the model, all reasons.
+        AdapterError: The base's own arrays do not fit the model, all reasons.
         ProviderError: There is no such provider, or CUDA was asked for and does not work here.
-        ConfigError: `threads`, `verify` or `provider_options` have no meaning.
+        ConfigError: An option has no meaning.
 
     Example:
         >>> session = load("bundle")  # doctest: +SKIP
@@ -65,29 +74,31 @@ def load(
         raise ConfigError(
             f"verify: got {verify!r}, expected 'all', 'adapters' or 'none'{nearest(str(verify), choices)}."
         )
+    opening = Opening(provider, threads, provider_options, memory)
+    opening.check()
+    budget = bytes_of(adapter_memory, "adapter_memory")
     folder = Path(path)
     manifest = read_manifest(folder)
     check_version(manifest.model.onnxruntime)
     names = adapter_names(folder)
+    home = folder / ADAPTERS / NONE
     if NONE not in names:
         raise BundleError(f"{folder} lacks {ADAPTERS}/{NONE}, the base as an adapter.\nCopy the bundle again.")
-    homes = {name: folder / ADAPTERS / name for name in names}
-    records = _each(names, lambda name: read_adapter(homes[name]))
+    record = read_adapter(home)
     if verify != "none":
         _verify(folder, manifest, hash_large=verify == "all")
-        _each(names, lambda name: verify_files(homes[name], records[name].files))
-    growing = manifest.generation is not None
-    model, device = open_model(folder / manifest.model.file, provider, threads, provider_options, growing=growing)
+        verify_files(home, record.files)
+    model, device = open_model(folder / manifest.model.file, opening, growing=manifest.generation is not None)
     encoder = None
     if isinstance(manifest.generation, EncoderDecoderRecord):
-        encoder, _ = open_model(folder / manifest.generation.encoder.file, device.kind, threads, provider_options)
+        opening = replace(opening, provider=device.provider, options=None if device.kind == "cpu" else provider_options)
+        encoder, _ = open_model(folder / manifest.generation.encoder.file, opening)
     check_signature(model, manifest, encoder)
-    base = read_base(folder, homes[NONE], records[NONE], manifest, device)
-    adapters = _each(
-        [name for name in names if name != NONE],
-        lambda name: read_loaded(homes[name], records[name], name, base, manifest),
+    base = read_base(folder, home, record, manifest, device)
+    known = [Known(name, folder / ADAPTERS / name, listed=True) for name in names if name != NONE]
+    return Session(
+        folder, manifest, model, device, AdapterStore(base, manifest, known, budget, verify=verify != "none"), encoder
     )
-    return Session(folder, manifest, model, device, {NONE: base, **adapters}, encoder)
 
 
 def _verify(folder: Path, manifest: Manifest, *, hash_large: bool) -> None:
@@ -98,20 +109,3 @@ def _verify(folder: Path, manifest: Manifest, *, hash_large: bool) -> None:
     else:
         verify_files(folder, manifest.files, hashes=False)
         verify_files(folder, {name: record for name, record in manifest.files.items() if record.bytes <= _LARGE})
-
-
-def _each(names: Iterable[str], read: Callable[[str], T]) -> dict[str, T]:
-    """Returns what `read` makes of every adapter, or raises one error that has those of all."""
-    made: dict[str, T] = {}
-    errors: list[EdgeAdaptError] = []
-    for name in names:
-        try:
-            made[name] = read(name)
-        except EdgeAdaptError as error:
-            errors.append(error)
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        problems = [str(error).replace("\n", "\n  ") for error in errors]
-        raise type(errors[0]).collect(f"{len(errors)} adapters of the bundle can't be used:", problems)
-    return made

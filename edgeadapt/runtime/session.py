@@ -5,28 +5,31 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from edgeadapt.errors import AdapterError, ConfigError, UnsupportedError, listed
-from edgeadapt.runtime import rewriting
-from edgeadapt.runtime.adapters import NONE, LoadedAdapter, read_loaded
-from edgeadapt.runtime.choice import Choice, Choices, Registry, chosen, chosen_rows, named
-from edgeadapt.runtime.decoder import Bound, BoundRun, decoder
+from edgeadapt.runtime import answers, rewriting
+from edgeadapt.runtime.adapters import NONE, LoadedAdapter
+from edgeadapt.runtime.choice import Choice, Choices, chosen, chosen_rows, named
 from edgeadapt.runtime.filling import Filling, label_count
 from edgeadapt.runtime.fillings import Fillings
 from edgeadapt.runtime.fit import array_problems
 from edgeadapt.runtime.generation import Generation, Limits, gathered, replay, stream
 from edgeadapt.runtime.inputs import check_inputs
 from edgeadapt.runtime.prompts import prompts
-from edgeadapt.runtime.provider import Device
+from edgeadapt.runtime.provider import Device, ProviderName
+from edgeadapt.runtime.refresh import Refreshed, refresh
 from edgeadapt.runtime.rows import passes, taken, together
 from edgeadapt.runtime.sampling import Sampler, Sampling
+from edgeadapt.runtime.stats import Ran, Stats
+from edgeadapt.runtime.store import AdapterStore, Known, Records
+from edgeadapt.runtime.texts import Texts
 
 if TYPE_CHECKING:
     import onnxruntime as ort
 
     from edgeadapt.bundle import AdapterRecord, Manifest, ProblemType
-    from edgeadapt.runtime.decoder import Decoder, Run
+    from edgeadapt.runtime.choice import Row
     from edgeadapt.runtime.filling import Array
     from edgeadapt.runtime.generation import Stop
 
@@ -49,39 +52,40 @@ class Session:
         manifest: Manifest,
         model: ort.InferenceSession,
         device: Device,
-        adapters: Registry,
+        store: AdapterStore,
         encoder: ort.InferenceSession | None = None,
     ) -> None:
-        """Takes what `load` has read and checked; `adapters` has `none` among them."""
+        """Takes what `load` has read and checked."""
         self.path = path
         self.manifest = manifest
         self._model = model
         self._encoder = encoder
         self._device = device
         self._outputs = [output.name for output in manifest.outputs]
-        # Never changed, only replaced under the lock: whoever reads it has it for good.
-        self._adapters: Registry = dict(adapters)
-        self._lock = threading.Lock()
-        self._fillings = Fillings(manifest.slots)
+        self._store = store
+        self._texts = Texts(manifest, model, encoder, store)
+        self._refreshing = threading.Lock()
+        self._ran = Ran()
 
     @property
-    def provider(self) -> Literal["cpu", "cuda"]:
-        """Where the model runs."""
-        return self._device.kind
+    def provider(self) -> ProviderName:
+        """What runs the model."""
+        return self._device.provider
 
     @property
-    def adapters(self) -> dict[str, AdapterRecord]:
-        """The adapters' records by name, without `none`."""
-        return {name: adapter.record for name, adapter in self._adapters.items() if name != NONE}
+    def adapters(self) -> Mapping[str, AdapterRecord]:
+        """The adapters' records by name, without `none`; one that is not in memory is read when it is asked for."""
+        return Records(self._store)
 
     def adapter(self, name: str | None) -> LoadedAdapter:
-        """Returns a loaded adapter; None is the base, `none`.
+        """Returns an adapter, read if it isn't in memory; None is the base, `none`.
 
         Raises:
-            AdapterError: There is no adapter of this name.
+            AdapterError: There is no adapter of this name, or it does not fit.
+            BundleError: A file of it is missing, changed or a link.
         """
-        adapters = self._adapters
-        return adapters[NONE] if name is None or name == NONE else named(name, adapters)
+        with self._store.lease() as adapters:
+            return adapters[NONE] if name is None or name == NONE else named(name, adapters)
 
     def labels(self, adapter: Choice = None) -> tuple[str, ...]:
         """Returns the names of the labels that a run with `adapter` answers with, in order; none for a task without.
@@ -90,11 +94,8 @@ class Session:
             AdapterError: As `run`.
             ConfigError: As `run`.
         """
-        for record, has_head in self._records(adapter):
-            # Without a head, labels of an adapter are its names for the base's.
-            if record.labels is not None or has_head:
-                return record.labels or ()
-        return self.manifest.labels or ()
+        with self._store.lease() as adapters:
+            return answers.labels(chosen(adapter, adapters, self.manifest.slots), self.manifest)
 
     def problem_type(self, adapter: Choice = None) -> ProblemType | None:
         """Returns what the head of a run with `adapter` was trained to answer; None where nobody said.
@@ -103,10 +104,8 @@ class Session:
             AdapterError: As `run`.
             ConfigError: As `run`.
         """
-        for record, has_head in self._records(adapter):
-            if record.problem_type is not None or has_head:
-                return record.problem_type
-        return self.manifest.problem_type
+        with self._store.lease() as adapters:
+            return answers.problem_type(chosen(adapter, adapters, self.manifest.slots), self.manifest)
 
     def run(self, inputs: Mapping[str, Array], adapter: Choices = None) -> dict[str, Array | list[Array]]:
         """Runs the model.
@@ -135,24 +134,18 @@ class Session:
             )
         slots = self.manifest.slots
         batch = check_inputs(inputs, self.manifest.inputs)
-        rows = chosen_rows(adapter, self._adapters, slots, batch)
-        if begun := sorted({part.name for row in rows for part, _ in row if part.cache}):
-            raise UnsupportedError(
-                f"{listed(begun)}: what a text's cache begins with, and a run takes the cache that it is given.\n"
-                "Use generate, stream or begin, which put it there."
-            )
-        if len(rows) == 1:
-            return dict(self._run(inputs, self._fillings.of(rows[0])))
-        # Once for each kind of row: rows are told apart by the identity of their arrays.
-        fillings = {row: self._fillings.of(row) for row in dict.fromkeys(rows)}
-        counts = [label_count(fillings[row].arrays, slots) for row in rows]
-        groups = passes([fillings[row].arrays for row in rows], slots)
-        parts = []
-        for group in groups:
-            members = tuple(rows[index] for index in group)
-            own = inputs if len(groups) == 1 else taken(inputs, group, self.manifest.inputs)
-            parts.append(self._run(own, self._fillings.stack(members, fillings)))
-        return together(parts, groups, counts, self.manifest.outputs)
+        with self._store.lease() as adapters:
+            rows = chosen_rows(adapter, adapters, slots, batch)
+            if begun := sorted({part.name for row in rows for part, _ in row if part.cache}):
+                raise UnsupportedError(
+                    f"{listed(begun)}: what a text's cache begins with, and a run takes the cache that it is given.\n"
+                    "Use generate, stream or begin, which put it there."
+                )
+            self._ran.count(len(rows) if batch is None else batch)
+            kept = Fillings(slots, adapters)
+            if len(rows) == 1:
+                return dict(self._run(inputs, kept.of(rows[0])))
+            return self._run_rows(inputs, rows, kept)
 
     def begin(self, batch: int = 1, adapter: Choices = None) -> Generation:
         """Returns an empty generation of so many rows, to be fed token by token; `generate` does it all.
@@ -168,9 +161,8 @@ class Session:
             >>> logits = chat.feed(ids)  # doctest: +SKIP
             >>> chat.switch("short", prefill=True)  # doctest: +SKIP
         """
-        if self._encoder is not None:
-            raise UnsupportedError("Nothing begins without what the encoder reads: call generate(...) or read(...).")
-        return Generation(self._bind, self._decoder(), batch, adapter)
+        self._ran.count(batch)
+        return self._texts.begin(batch, adapter)
 
     def generate(
         self,
@@ -257,7 +249,8 @@ class Session:
         limits.check()
         if self._encoder is not None:
             work = rewriting.prepared(self.manifest, input_ids, attention_mask, decoder_input_ids, max_new_tokens)
-            read = self._reading(work.read, self._filled(adapter, len(work.begun)))
+            self._ran.count(len(work.begun))
+            read = self._texts.read(work.read, len(work.begun), adapter)
             return rewriting.stream(read, work.begun, sampler, limits, work.rules)
         if decoder_input_ids is not None:
             raise ConfigError(f"decoder_input_ids: {self.manifest.task} has no encoder, and begins with its prompts.")
@@ -276,7 +269,7 @@ class Session:
         """
         if self.manifest.generation is None:
             check_inputs(inputs, self.manifest.inputs)
-        base = self._adapters[NONE].filling
+        base = self._store.base.filling
         known = {slot.name for slot in self.manifest.slots}
         problems = [f"{name}: the model has no such slot" for name in arrays if name not in known]
         problems += array_problems(arrays, base.arrays, self.manifest.slots)
@@ -286,8 +279,8 @@ class Session:
         if self.manifest.generation is None:
             return self._run(inputs, filling)
         if self._encoder is not None:
-            return rewriting.replay(self._reading(inputs, filling), inputs)
-        return replay(Generation(lambda *_: Bound(self._bound(filling)), self._decoder(), _batch(inputs)), inputs)
+            return rewriting.replay(self._texts.read_filled(inputs, filling), inputs)
+        return replay(self._texts.begin_filled(_batch(inputs), filling), inputs)
 
     def replay(self, inputs: Mapping[str, Array], adapter: Choices = None) -> dict[str, Array | list[Array]]:
         """Runs the inputs of a parity case: those of `run`, but of a decoder prompts and what follows them.
@@ -312,87 +305,90 @@ class Session:
             AdapterError: The name is unsafe or taken, or the adapter does not fit, all reasons; nothing has changed.
             BundleError: A file is missing, changed or a link; nothing has changed.
         """
-        from edgeadapt.bundle import check_adapter_name, read_adapter, verify_files
+        from edgeadapt.bundle import check_adapter_name, read_adapter
 
         folder = Path(folder)
-        record = read_adapter(folder)
-        name = record.name if name is None else name
+        name = read_adapter(folder).name if name is None else name
         check_adapter_name(name)
-        _check_free(name, self._adapters)
-        verify_files(folder, record.files)
-        loaded = read_loaded(folder, record, name, self._adapters[NONE], self.manifest)
-        with self._lock:
-            _check_free(name, self._adapters)
-            self._adapters = {**self._adapters, name: loaded}
+        self._store.check_free(name)
+        added = Known(name, folder, listed=False)
+        self._store.put(added, *self._store.read(added))
 
     def remove_adapter(self, name: str) -> None:
-        """Drops an adapter from this session; the disk stays as it is.
+        """Drops an adapter from this session; the disk stays as it is, and runs under way keep it.
 
         Raises:
             AdapterError: There is no such adapter, or it is `none`, the base itself.
         """
         if name == NONE:
             raise AdapterError("'none' is the base itself and can't be removed.")
-        with self._lock:
-            gone = named(name, self._adapters)
-            self._adapters = {key: adapter for key, adapter in self._adapters.items() if adapter is not gone}
-        self._fillings.clear()
+        self._store.remove(name)
 
-    def _records(self, adapter: Choice) -> list[tuple[AdapterRecord, bool]]:
-        """Returns the record of each adapter of a choice, and whether it has a head of its own; that one comes first.
+    def refresh(self) -> Refreshed:
+        """Takes in what has changed in the bundle's folder: adapters that were added, replaced or removed.
 
-        A slot that is filled with a number for adapters without it adds to a head (a LoRA, a bias), and is none.
+        In one step, and after the new ones were checked: runs under way finish with what they began with, and an
+        adapter whose new files can't be used stays what it was. Adapters that were added or removed by hand stay so.
+
+        Raises:
+            BundleError: The bundle's own files can't be read, or its model is another one; nothing has changed.
+
+        Example:
+            >>> session.refresh().added  # doctest: +SKIP
+            ('polite',)
         """
-        slots = self.manifest.slots
-        head = {slot.name for slot in slots if "labels" in slot.shape and slot.neutral in ("stored", None)}
-        # At most one part of a blend has a head.
-        parts = [(part.record, bool(part.brings & head)) for part, _ in chosen(adapter, self._adapters, slots)]
-        return sorted(parts, key=lambda entry: not entry[1])
+        with self._refreshing:
+            return refresh(self.path, self.manifest, self._store)
+
+    def pin(self, *names: str) -> None:
+        """Reads adapters now and keeps them in memory, whatever else runs.
+
+        Raises:
+            AdapterError: An adapter is unknown or doesn't fit, or all that is pinned is over the session's budget.
+            BundleError: A file is missing, changed or a link.
+        """
+        self._store.pin(names, pinned=True)
+
+    def unpin(self, *names: str) -> None:
+        """Lets adapters be evicted again.
+
+        Raises:
+            AdapterError: An adapter is unknown.
+        """
+        self._store.pin(names, pinned=False)
+
+    def check(self) -> None:
+        """Reads all adapters and keeps none: files, sha256 and fit are checked, as before the first run of each.
+
+        Raises:
+            AdapterError: An adapter does not fit the model, all reasons; where several are wrong, all of them.
+            BundleError: A file is missing, changed or a link.
+        """
+        self._store.check()
+
+    def stats(self) -> Stats:
+        """Returns what the session has done so far, and what it holds now."""
+        return self._ran.stats(len(self._store.known), self._store.memory)
 
     def read(self, inputs: Mapping[str, Array], adapter: Choices = None) -> rewriting.Rewriting:
         """Returns what an encoder reads, to be answered token by token; refuses as `begin` does."""
-        if self._encoder is None:
-            raise UnsupportedError(f"A bundle for {self.manifest.task} has no encoder.")
-        return self._reading(inputs, self._filled(adapter, _batch(inputs)))
+        return self._texts.read(inputs, _batch(inputs), adapter)
 
-    def _reading(self, read: Mapping[str, Array], filling: Filling) -> rewriting.Rewriting:
-        assert self._encoder is not None
-        halves = rewriting.Halves(self._bound(filling, self._encoder), self._bound(filling))
-        own = {value.name: read[value.name] for value in self._encoder.get_inputs() if value.name in read}
-        return rewriting.Rewriting(halves, self._decoder(), own)
-
-    def _bind(self, adapter: Choices, batch: int) -> Bound:
-        """Returns a choice of adapters, bound for a batch of so many rows."""
-        rows = chosen_rows(adapter, self._adapters, self.manifest.slots, batch)
-        initial = [row[0][0].cache for row in rows]  # a blend has none
-        bound = self._bound(self._fillings.shared(rows))
-        return Bound(bound, initial * batch if len(rows) == 1 else initial)
-
-    def _filled(self, adapter: Choices, batch: int) -> Filling:
-        """Returns what fills the slots for a choice of adapters, in every run of a batch of so many rows."""
-        return self._fillings.shared(chosen_rows(adapter, self._adapters, self.manifest.slots, batch))
-
-    def _decoder(self) -> Decoder:
-        """Returns what a generation knows of the model.
-
-        Raises:
-            UnsupportedError: The bundle generates no text.
-        """
-        if self.manifest.generation is None:
-            raise UnsupportedError(
-                f"A bundle for {self.manifest.task} generates no text.\n"
-                "Export its base for the task text-generation: --task text-generation."
-            )
-        inputs = ((tensor.name, tensor.shape) for tensor in self.manifest.inputs)
-        return decoder(inputs, self.manifest.generation.positions)
-
-    def _bound(self, filling: Filling, model: ort.InferenceSession | None = None) -> Run:
-        """Returns what runs a model, the decoder where it isn't said, with these arrays in those slots that it has."""
-        model = self._model if model is None else model
-        if self._encoder is None:
-            return BoundRun(model, filling.values)
-        names = {value.name for value in model.get_inputs()}
-        return BoundRun(model, {name: value for name, value in filling.values.items() if name in names})
+    def _run_rows(
+        self, inputs: Mapping[str, Array], rows: tuple[Row, ...], kept: Fillings
+    ) -> dict[str, Array | list[Array]]:
+        """Runs a batch whose rows differ, in as few passes as its slots allow."""
+        slots = self.manifest.slots
+        # Once for each kind of row: rows are told apart by the identity of their arrays.
+        fillings = {row: kept.of(row) for row in dict.fromkeys(rows)}
+        counts = [label_count(fillings[row].arrays, slots) for row in rows]
+        groups = passes([fillings[row].arrays for row in rows], slots)
+        parts = []
+        for group in groups:
+            members = tuple(rows[index] for index in group)
+            own = inputs if len(groups) == 1 else taken(inputs, group, self.manifest.inputs)
+            parts.append(self._run(own, kept.stack(members, fillings)))
+        return together(parts, groups, counts, self.manifest.outputs)
 
     def _run(self, inputs: Mapping[str, Array], filling: Filling) -> dict[str, Array]:
         feeds = {name: _HOST.value(array) for name, array in inputs.items()}
@@ -402,8 +398,3 @@ class Session:
 
 def _batch(inputs: Mapping[str, Array]) -> int:
     return len(next(iter(inputs.values())))
-
-
-def _check_free(name: str, adapters: Registry) -> None:
-    if name in adapters:
-        raise AdapterError(f"There is an adapter {name!r} already.\nRemove it first, or give this one another name.")

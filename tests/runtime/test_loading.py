@@ -46,7 +46,7 @@ def test_a_path_as_text(headed: TinyBundle) -> None:
 def test_a_changed_file(own: TinyBundle, name: str, verify: Any) -> None:
     damage(own.path / name)
     with pytest.raises(BundleError, match=f"{Path(name).name}: has the sha256"):
-        load(own.path, verify=verify)
+        load(own.path, verify=verify).check()
 
 
 def test_large_files_are_hashed_only_where_all_are(own: TinyBundle, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,20 +75,20 @@ def test_links(own: TinyBundle, tmp_path: Path) -> None:
     weights = own.path / "adapters" / "spam" / "weights.onnx_adapter"
     os.link(weights, tmp_path / "elsewhere")
     with pytest.raises(BundleError, match=r"weights\.onnx_adapter: is a hard link"):
-        load(own.path, verify="adapters")
+        load(own.path, verify="adapters").check()
     weights.unlink()
     weights.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(BundleError, match=r"weights\.onnx_adapter: is a symbolic link"):
-        load(own.path)
+        load(own.path).check()
 
 
 def test_all_adapters_that_dont_fit_are_named(own: TinyBundle) -> None:
     write_adapter(own.path / "adapters" / "first", "first", arrays(2, 1), fingerprint=f"sha256:{'6' * 64}")
     with pytest.raises(AdapterError, match="Adapter 'first' does not fit the model:\n  fingerprint"):
-        load(own.path)
+        load(own.path).check()
     write_adapter(own.path / "adapters" / "second", "second", arrays(2, 1), labels=("one",))
     with pytest.raises(AdapterError) as caught:
-        load(own.path)
+        load(own.path).check()
     assert str(caught.value).startswith("2 adapters of the bundle can't be used:\n  Adapter 'first' does not fit")
     assert "\n  Adapter 'second' does not fit" in str(caught.value)
 
@@ -123,7 +123,7 @@ def test_weights_that_onnx_runtime_cant_read(own: TinyBundle) -> None:
     document["files"] = {name: {"bytes": each.bytes, "sha256": each.sha256} for name, each in rewritten.items()}
     (folder / "adapter.json").write_text(json.dumps(document))
     with pytest.raises(BundleError, match=r"can't read .*weights\.onnx_adapter"):
-        load(own.path)
+        load(own.path).check()
 
 
 def test_a_model_that_is_none(own: TinyBundle) -> None:
@@ -178,8 +178,13 @@ def test_options_without_a_meaning(headed: TinyBundle) -> None:
     for threads in (0, -1, 1.5):
         with pytest.raises(ConfigError, match="threads: got"):
             load(headed.path, threads=threads)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="provider_options are for CUDA"):
+    with pytest.raises(ConfigError, match="provider_options are for a GPU"):
         load(headed.path, provider_options={"device_id": 1})
+    with pytest.raises(ConfigError, match=r"memory: got 'lo', expected .* \(did you mean 'low'\?\)"):
+        load(headed.path, memory="lo")  # type: ignore[arg-type]
+    for size in (0, -1, "lots", "0MB", 1.5, True):
+        with pytest.raises(ConfigError, match="adapter_memory: got"):
+            load(headed.path, adapter_memory=size)  # type: ignore[arg-type]
 
 
 def test_threads_change_no_number(headed: TinyBundle) -> None:

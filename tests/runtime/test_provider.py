@@ -92,7 +92,7 @@ def test_a_model_that_cuda_cant_open(listed: None, tmp_path: Path) -> None:
         pytest.warns(UserWarning, match="not in available provider names"),
         pytest.raises(ProviderError, match="can't open"),
     ):
-        provider.open_model(tmp_path / "model.onnx", "cuda", None, None)
+        provider.open_model(tmp_path / "model.onnx", provider.Opening("cuda"))
 
 
 def test_numbers_are_not_rounded_to_tf32_unless_asked_for(
@@ -100,7 +100,7 @@ def test_numbers_are_not_rounded_to_tf32_unless_asked_for(
 ) -> None:
     asked: list[Any] = []
 
-    def open_on(path: Path, threads: int | None, providers: list[Any], growing: bool) -> FallenBack:
+    def open_on(path: Path, opening: provider.Opening, providers: list[Any], growing: bool) -> FallenBack:
         asked.extend(providers)
         return FallenBack()
 

@@ -7,10 +7,7 @@ import pytest
 
 from edgeadapt.bundle import Slot, TensorRecord
 from edgeadapt.errors import UnsupportedError
-from edgeadapt.runtime.filling import Filling
-from edgeadapt.runtime.provider import Device
 from edgeadapt.runtime.rows import passes, stacked, together
-from edgeadapt.runtime.stacks import Stacks
 from tests.runtime.tiny_bundle import Array
 
 SLOTS = (
@@ -68,15 +65,3 @@ def test_a_batch_axis_that_is_not_the_first() -> None:
     whole = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
     parts = [{"state": whole[:, [0, 2]]}, {"state": whole[:, [1]]}]
     np.testing.assert_array_equal(together(parts, [[0, 2], [1]], [None] * 3, records)["state"], whole)
-
-
-def test_the_least_recently_used_stack_goes_first() -> None:
-    kept = Stacks(limit=100)
-    filling = Filling({"a": np.zeros(10, np.float32)}, Device("cpu"))
-    for key in ("a", "b", "a", "c"):
-        kept.get((key,), lambda: filling)  # type: ignore[arg-type]
-    assert [str(rows[0]) for rows in kept._kept] == ["a", "c"]
-    large = Filling({"a": np.zeros(1000, np.float32)}, Device("cpu"))
-    assert kept.get(("d",), lambda: large) is large  # type: ignore[arg-type]
-    assert not kept._kept
-    assert kept._size == 0

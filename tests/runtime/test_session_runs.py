@@ -11,7 +11,6 @@ import pytest
 
 from edgeadapt.runtime import Session, load
 from edgeadapt.runtime.filling import Filling
-from edgeadapt.runtime.stacks import Stacks
 from tests.runtime.tiny_bundle import Arrays, TinyBundle, arrays, inputs, write_adapter
 
 KINDS = ["headless", "headed", "encoder", "whole_batch"]
@@ -64,8 +63,7 @@ def test_all_choices_in_one_batch(tiny: TinyBundle, kind: str) -> None:
 
 
 def test_stacks_too_large_to_be_kept(whole_batch: TinyBundle) -> None:
-    session, fed = load(whole_batch.path), inputs(4)
-    session._fillings._stacks = Stacks(limit=0)
+    session, fed = load(whole_batch.path, adapter_memory=300), inputs(4)
     rows: list[Any] = [{"polite": 0.5, "short": 2.0}, "spam", {"polite": 0.5, "short": 2.0}, None]
     expect(whole_batch, fed, rows, session.run(fed, rows))
 
@@ -122,7 +120,8 @@ def test_a_blend_of_one_at_weight_one_is_the_adapter(session: Session) -> None:
 def test_equal_blends_are_one_stack_in_any_order(session: Session) -> None:
     got = session.run(inputs(2), [{"polite": 0.5, "short": 2}, {"short": 2.0, "polite": np.float32(0.5)}])
     assert isinstance(got["logits"], np.ndarray)
-    assert len(session._fillings._stacks._kept) == 1
+    assert session.stats().loaded == 2
+    assert len(session._store.memory._held["made"]) == 1
 
 
 def test_arrays_that_are_not_contiguous_run_too(session: Session, headed: TinyBundle) -> None:
