@@ -43,7 +43,7 @@ def seen(
 
 
 def test_at_no_step_is_there_a_part_of_a_bundle(seen: tuple[Path, list[list[str]]]) -> None:
-    """What a kill leaves is what lies there at that step: the bundle has its name from the last step on, its renaming."""
+    """What a kill leaves is what lies there at that step: the bundle gets its name by the last one, a renaming."""
     _, steps = seen
     assert len(steps) > 10
     assert not any("bundle" in names for names in steps)
