@@ -72,7 +72,7 @@ define install
 	@echo "installing torch into $(1) (some minutes the first time)"
 	@$(1)/bin/python -m pip install $(PIP_OPTIONS) -c $(2) torch==2.13.0
 	@echo "installing edgeadapt and all it needs into $(1) (a minute or two the first time)"
-	@$(1)/bin/python -m pip install $(PIP_OPTIONS) -c $(2) -e '.[export,dev]' $(3)
+	@$(1)/bin/python -m pip install $(PIP_OPTIONS) -c $(2) -e '.[cpu,export,dev]' $(3)
 	@touch $@
 endef
 

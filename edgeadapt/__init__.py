@@ -31,7 +31,15 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
+        try:
+            return getattr(importlib.import_module(_HOMES[name]), name)
+        except ModuleNotFoundError as error:
+            if error.name != "onnxruntime":
+                raise
+            raise ImportError(
+                "edgeadapt runs on ONNX Runtime, which is not installed.\n"
+                "Install it: pip install 'edgeadapt[cpu]', or 'edgeadapt[gpu]' for NVIDIA's GPUs."
+            ) from error
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -288,3 +288,10 @@ def test_importing_the_runtime_imports_nothing_late() -> None:
 def test_importing_the_package_imports_no_library() -> None:
     program = "import edgeadapt\nprint(sorted({'numpy', 'onnxruntime'} & set(sys.modules)), edgeadapt.__version__)"
     assert without(DEVICE_LACKS, program).stdout.startswith("[] ")
+
+
+def test_what_onnx_runtime_comes_with_is_said_where_it_is_missing() -> None:
+    program = "import importlib.abc\nsys.modules['onnxruntime'] = None\nimport edgeadapt\nedgeadapt.load"
+    done = without((), program)
+    assert done.returncode == 1
+    assert "pip install 'edgeadapt[cpu]', or 'edgeadapt[gpu]'" in done.stderr

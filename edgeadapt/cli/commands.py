@@ -48,7 +48,9 @@ class _Commands(click.Group):
 
 
 def _remedy(package: str) -> str:
-    extra = {"click": "cli", "rich": "cli", "tokenizers": "pipeline", "PIL": "pipeline"}.get(package, "export")
+    extra = {"onnxruntime": "cpu", "click": "cli", "rich": "cli", "tokenizers": "pipeline", "PIL": "pipeline"}.get(
+        package, "export"
+    )
     return f"Install it: pip install 'edgeadapt[{extra}]'"
 
 
