@@ -75,7 +75,7 @@ def _make(folder: Path) -> None:
     print(f"  BERT-base: writing {len(ADAPTERS) - 1} more adapters", flush=True)
     generator = np.random.default_rng(SEED)
     for name in ADAPTERS[1:]:
-        _sibling(bundle / "adapters" / ADAPTERS[0], folder / "adapters" / name, generator)
+        sibling(bundle / "adapters" / ADAPTERS[0], folder / "adapters" / name, generator)
 
 
 def _checkpoints(folder: Path) -> tuple[Path, Path]:
@@ -101,7 +101,7 @@ def _checkpoints(folder: Path) -> tuple[Path, Path]:
     return folder / "base", folder / "adapter"
 
 
-def _sibling(first: Path, home: Path, generator: np.random.Generator) -> None:
+def sibling(first: Path, home: Path, generator: np.random.Generator) -> None:
     """Writes an adapter of the first one's shapes with numbers of its own; no PyTorch ran it, so it has no parity."""
     import onnxruntime
 
