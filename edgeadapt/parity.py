@@ -15,6 +15,8 @@ from edgeadapt.errors import ParityError, listed
 Arrays = Mapping[str, NDArray[np.generic]]
 
 INT8_OF_LARGEST = 0.15
+FP16_OF_LARGEST = 0.01
+FP16_EFFECT_FRACTION = 0.1
 
 COLUMNS = ("adapter", "max abs error", "effect", "error / effect", "cosine", "top-1", "verdict")
 """The headings of `table`."""
@@ -51,6 +53,25 @@ def for_int8(tolerance: Tolerance) -> Tolerance:
     number of 8 bits is off by 0.4 % at most, and a model of dozens of layers came to 5 % of the largest logit.
     """
     return replace(tolerance, of_largest=INT8_OF_LARGEST, effect_fraction=math.inf)
+
+
+def for_fp16(tolerance: Tolerance) -> Tolerance:
+    """Returns a tolerance for a graph that computes in fp16, with weights that are the reference's own.
+
+    What follows is to be measured.
+    """
+    return replace(
+        tolerance,
+        of_largest=max(tolerance.of_largest, FP16_OF_LARGEST),
+        effect_fraction=max(tolerance.effect_fraction, FP16_EFFECT_FRACTION),
+    )
+
+
+def for_model(tolerance: Tolerance, precision: str, *, logits: bool) -> Tolerance:
+    """Returns a tolerance for a model of a precision, exact but for that; `logits` are those of a whole vocabulary."""
+    if precision == "fp16":
+        tolerance = for_fp16(tolerance)
+    return for_logits(tolerance) if logits else tolerance
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,10 +64,11 @@ Examples:
 )
 @click.option(
     "--precision",
-    type=click.Choice(["fp32", "int4"]),
+    type=click.Choice(["fp32", "fp16", "int4"]),
     default="fp32",
     show_default=True,
-    help="How the base's weights are stored. int4 is for text generation; adapters stay in fp32.",
+    help="How the base's weights are stored. fp16 is for GPUs: base, adapters and arithmetic are in it. int4 is for "
+    "text generation; adapters stay in fp32.",
 )
 @click.option(
     "--runtime",

@@ -11,7 +11,7 @@ from edgeadapt.errors import AdapterError, ConfigError, UnsupportedError, listed
 from edgeadapt.runtime import rewriting
 from edgeadapt.runtime.adapters import NONE, LoadedAdapter, read_loaded
 from edgeadapt.runtime.choice import Choice, Choices, Registry, chosen, chosen_rows, named
-from edgeadapt.runtime.decoder import Bound, BoundRun, decoder
+from edgeadapt.runtime.decoder import Bound, BoundRun, of_manifest
 from edgeadapt.runtime.filling import Filling, label_count
 from edgeadapt.runtime.fillings import Fillings
 from edgeadapt.runtime.fit import array_problems
@@ -383,8 +383,7 @@ class Session:
                 f"A bundle for {self.manifest.task} generates no text.\n"
                 "Export its base for the task text-generation: --task text-generation."
             )
-        inputs = ((tensor.name, tensor.shape) for tensor in self.manifest.inputs)
-        return decoder(inputs, self.manifest.generation.positions)
+        return of_manifest(self.manifest)
 
     def _bound(self, filling: Filling, model: ort.InferenceSession | None = None) -> Run:
         """Returns what runs a model, the decoder where it isn't said, with these arrays in those slots that it has."""
