@@ -62,7 +62,10 @@ def judge(
             if report.no_effect
         ]
     if problems:
-        raise ParityError.collect("ONNX Runtime and PyTorch don't agree:", problems, "Nothing was written.")
+        remedy = "Nothing was written."
+        if manifest.model.precision == "fp16":
+            remedy += " Where fp16 is too coarse, export in fp32."
+        raise ParityError.collect("ONNX Runtime and PyTorch don't agree:", problems, remedy)
     return tuple(reports)
 
 

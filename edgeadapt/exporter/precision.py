@@ -14,7 +14,8 @@ from edgeadapt import bundle, tasks
 from edgeadapt.adapter import Adapter, Array
 from edgeadapt.errors import ConfigError, UnsupportedError, listed, nearest
 from edgeadapt.exporter import assemble, genai
-from edgeadapt.graph.half_precision import IDS, LARGEST
+from edgeadapt.graph.half_precision import IDS
+from edgeadapt.graph.half_wide import LARGEST
 from edgeadapt.graph.quantised import set_arithmetic
 
 Precision: TypeAlias = Literal["fp32", "fp16", "int4"]

@@ -7,7 +7,7 @@ become part of it, functions stay, and what overflows is cut off without a word.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import onnx_ir as ir
@@ -17,29 +17,13 @@ from edgeadapt.errors import UnsupportedError
 from edgeadapt.graph import half_storage
 from edgeadapt.graph.half_storage import STORED
 from edgeadapt.graph.half_types import floats, settle
+from edgeadapt.graph.half_wide import LARGEST, wide_nodes
 
-LARGEST = float(np.finfo(np.float16).max)
 ENDLESS = 1e9
 """From here on a constant stands for infinity, such as a mask's -3.4e38; a smaller one is a number that counts."""
 
 IDS = "token_ids"
 """The param that holds numbers of tokens, which fp16 can't count: it stays in fp32."""
-
-WIDE = frozenset(
-    {"CumSum", "Exp", "InstanceNormalization", "Log", "LogSoftmax", "Pow", "Range", "Reciprocal", "ReduceL2"}
-    | {"ReduceLogSumExp", "ReduceMean", "ReduceSum", "ReduceSumSquare", "Resize", "Softmax", "Softplus", "Sqrt"}
-)
-"""Operators that stay in fp32: sums over many numbers, and what grows or shrinks beyond fp16's range. Norms that are
-one operator (`LayerNormalization`, `RMSNormalization`) take their statistics in fp32 by themselves (`stash_type`)."""
-EXACT = frozenset({"Cos", "Equal", "Sin"})
-"""Operators for which all that leads to them stays in fp32: angles of positions, ids. So it does for what becomes an
-integer."""
-SCALING = frozenset({"Div", "Mul"})
-PLAIN = frozenset(
-    {"Add", "Clip", "Div", "Expand", "Identity", "Max", "Min", "Mul", "Neg", "Reshape", "Squeeze", "Sub"}
-    | {"Transpose", "Unsqueeze"}
-)
-"""Operators that stay in fp32 where all that they read is, but for single numbers."""
 
 
 def narrow(model: ir.Model) -> None:
@@ -54,13 +38,14 @@ def narrow(model: ir.Model) -> None:
         2. A call of a function, which is a module of one's own: it stays in fp32 as its author wrote it.
         3. A norm that is written out: from the square to the product with what its root gives, all in fp32.
         4. A constant that both kinds of nodes read: each has its own, as 1e-12 is nothing in fp16.
-        5. A mask's -3.4e38 becomes fp16's lowest, since minus infinity all over a row would give NaN.
+        5. A mask's -3.4e38 becomes half of fp16's lowest, so that a score, or another mask, can be added to it: minus
+           infinity all over a row would give NaN. Where a graph has minus infinity itself, it stays.
 
     Raises:
         UnsupportedError: A weight is beyond fp16's range; all of them.
     """
     settle(model)
-    wide = _wide_nodes(model)
+    wide = wide_nodes(model)
     values = _wide_values(model, wide)
     problems: list[str] = []
     _part_constants(model, wide, values, problems)
@@ -78,64 +63,10 @@ def narrow(model: ir.Model) -> None:
 def halved(array: Array, name: str, problems: list[str]) -> Array:
     """Returns an array in fp16; what is beyond its range is told in `problems`, unless it stands for infinity."""
     beyond = np.isfinite(array) & (np.abs(array) > LARGEST)
-    if (beyond & (np.abs(array) < ENDLESS)).any() and array.size > 1:
-        problems.append(f"{name}: {float(np.abs(array[beyond]).max()):g}")
-    limited = np.where(beyond, np.clip(array, -LARGEST, LARGEST), array)
-    return limited.astype(np.float16)
-
-
-def _wide_nodes(model: ir.Model) -> set[ir.Node]:
-    """Returns the nodes that stay in fp32."""
-    calls = {(function.domain, function.name) for function in model.functions.values()}
-    wide: set[ir.Node] = set()
-    exact: list[ir.Node] = []
-    for node in _nodes(model):
-        given = [value for value in node.inputs if floats(value)]
-        producers = [value.producer() for value in given if value is not None]
-        if not given:
-            continue
-        square = node.op_type == "Mul" and node.inputs[0] is node.inputs[1]
-        scaled = node.op_type in SCALING and any(
-            each is not None and each in wide and each.op_type in ("Sqrt", "Reciprocal") for each in producers
-        )
-        follows = node.op_type in PLAIN and _follows(given, wide)
-        if node.op_type in WIDE or (node.domain, node.op_type) in calls or square or scaled or follows:
-            wide.add(node)
-        if node.op_type in EXACT or _becomes_integer(node):
-            exact.append(node)
-    while exact:
-        node = exact.pop()
-        if node.op_type != "Cast" or floats(node.outputs[0]):
-            wide.add(node)
-        exact += [
-            before
-            for value in node.inputs
-            if value is not None and floats(value) and (before := value.producer()) is not None and before not in wide
-        ]
-    return wide
-
-
-def _follows(given: Iterable[ir.Value | None], wide: set[ir.Node]) -> bool:
-    """Tells whether all that a node reads comes from nodes in fp32, but for single numbers."""
-    fed = False
-    for value in given:
-        assert value is not None  # as it is a float
-        producer = value.producer()
-        if producer is not None and producer in wide:
-            fed = True
-        elif not _is_number(value):
-            return False
-    return fed
-
-
-def _is_number(value: ir.Value) -> bool:
-    """Tells a single constant number."""
-    tensor = ir.convenience.get_const_tensor(value)
-    return tensor is not None and tensor.size == 1
-
-
-def _becomes_integer(node: ir.Node) -> bool:
-    return node.op_type == "Cast" and ir.DataType(node.attributes["to"].as_int()).is_integer()
+    counts = beyond & (np.abs(array) < ENDLESS)
+    if counts.any() and array.size > 1:
+        problems.append(f"{name}: {float(np.abs(array[counts]).max()):g}")
+    return np.where(beyond, np.sign(array) * LARGEST / 2, array).astype(np.float16)
 
 
 def _wide_values(model: ir.Model, wide: set[ir.Node]) -> set[ir.Value]:
@@ -151,7 +82,9 @@ def _wide_values(model: ir.Model, wide: set[ir.Node]) -> set[ir.Value]:
 def _part_constants(model: ir.Model, wide: set[ir.Node], values: set[ir.Value], problems: list[str]) -> None:
     """Gives constants in fp16 to the nodes that compute in it, and leaves theirs to the others (case 4)."""
     stored = [value for value in model.graph.initializers.values() if floats(value)]
-    made = [node.outputs[0] for node in _nodes(model) if node.op_type == "Constant" and floats(node.outputs[0])]
+    made = [
+        node.outputs[0] for node in model.graph.all_nodes() if node.op_type == "Constant" and floats(node.outputs[0])
+    ]
     for value in (*stored, *made):
         tensor = ir.convenience.get_const_tensor(value)
         assert tensor is not None  # it is a constant
@@ -199,7 +132,7 @@ def _connect(model: ir.Model, wide: set[ir.Node], values: set[ir.Value]) -> None
                 values.add(casts[value])
         return casts[value]
 
-    for node in list(_nodes(model)):
+    for node in list(model.graph.all_nodes()):
         if node.op_type == "Cast" and node not in wide:
             if floats(node.outputs[0]):
                 node.attributes["to"] = ir.AttrInt64("to", ir.DataType.FLOAT16)
@@ -243,11 +176,6 @@ def _graph(model: ir.Model, node: ir.Node) -> ir.Graph:
     """Returns the graph that a node is in, which may be a branch."""
     graph = node.graph
     return graph if isinstance(graph, ir.Graph) else model.graph
-
-
-def _nodes(model: ir.Model) -> Iterator[ir.Node]:
-    """Yields all nodes, those of branches too, but not those of functions."""
-    yield from model.graph.all_nodes()
 
 
 def _values(model: ir.Model) -> Iterator[ir.Value]:
