@@ -56,7 +56,7 @@ def round_checkpoint(name: str, checkpoint: Checkpoint) -> Checkpoint:
     Raises:
         UnsupportedError: A tensor is beyond fp16's range; all of them.
     """
-    return replace(checkpoint, tensors=precision.rounded(checkpoint.tensors, f"Adapter {name!r}"))
+    return replace(checkpoint, tensors=precision.rounded(checkpoint.tensors, f"Adapter {name!r}"), halved=True)
 
 
 def rounding(whole: Mapping[str, Array], rounded: Mapping[str, Array]) -> ParityReport:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -24,7 +25,7 @@ from edgeadapt.exporter.adding import add, remove
 from edgeadapt.exporter.merging import merge
 from edgeadapt.exporter.pipeline import Exported, export
 from edgeadapt.runtime.verify import verify
-from tests import tiny
+from tests import hub, tiny
 from tests.exporter import starts
 from tests.exporter.classifiers import batch, from_peft
 
@@ -185,8 +186,8 @@ def test_an_adapter_of_a_bundle_in_fp32_is_rounded(folder: Path, classifiers: Ex
 
     session = edgeadapt.load(home)
     assert report.passed
-    arrays = (session.run(batch(), adapter=name)["logits"] for name in ("lora", "again"))
-    np.testing.assert_array_equal(*map(np.asarray, arrays))
+    first, second = (np.asarray(session.run(batch(), adapter=name)["logits"]) for name in ("lora", "again"))
+    np.testing.assert_array_equal(first, second)
     record = session.adapters["again"].parity
     assert record is not None and record.reference.startswith("its fold")  # other weights than PyTorch had there
 
@@ -209,13 +210,13 @@ def test_a_decoder_has_its_cache_in_fp16(decoder: tuple[Path, Exported]) -> None
     session = edgeadapt.load(result.path)
     reports = {report.name: report for report in result.reports}
 
-    for name in ("one", "prefix", "mixed rows"):
-        assert reports[name].max_abs_error < OF_EFFECT * reports[name].effect
+    for row_name in ("one", "prefix", "mixed rows"):
+        assert reports[row_name].max_abs_error < OF_EFFECT * reports[row_name].effect
     cache = {t.dtype for t in session.manifest.inputs if t.name.startswith(bundle.PAST)}
     assert cache == {"float16"}
     assert {t.name: t.dtype for t in session.manifest.outputs}["logits"] == "float32"
     prompts = [[20, 30, 40, 50], [70, 80], [9, 10]]
-    names = ["one", None, "prefix"]
+    names: list[str | None] = ["one", None, "prefix"]
     mixed = session.generate(prompts, adapter=names, max_new_tokens=8, eos=[])
     for row, (prompt, name) in enumerate(zip(prompts, names, strict=True)):
         (alone,) = session.generate([prompt], adapter=name, max_new_tokens=8, eos=[])
@@ -223,6 +224,26 @@ def test_a_decoder_has_its_cache_in_fp16(decoder: tuple[Path, Exported]) -> None
     report = add(result.path, home / "two", "two")
     (folded,) = merge(result.path, ["two"], home / "two.onnx", mode="fold")
     assert max(report.max_abs_error, folded.max_abs_error) < OF_EFFECT * report.effect
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("adapters") is None, reason="AdapterHub's library is not there (it needs transformers 4)"
+)
+def test_adapters_of_adapterhub_run_on_what_they_were_rounded_to(folder: Path, tmp_path: Path) -> None:
+    import adapters
+
+    kinds = {"mam": adapters.MAMConfig(), "compacter": adapters.CompacterConfig(reduction_factor=4)}
+    own = {
+        name: hub.adapter(folder / "base", tmp_path / name, config, seed, head={"num_labels": 3})
+        for seed, (name, config) in enumerate(kinds.items())
+    }
+    out = tmp_path / "bundle"
+    result = export(folder / "base", own, out, task=CLASSIFYING, precision="fp16", allow_pickle=True)
+
+    for report in result.reports[2:]:
+        assert report.max_abs_error < OF_EFFECT * report.effect
+    for name in own:
+        merge(out, [name], tmp_path / f"{name}.onnx", mode="fold")
 
 
 class Block(nn.Module):

@@ -54,11 +54,10 @@ def test_products_are_in_fp16_and_what_a_caller_sees_is_not() -> None:
         w=weight,
     )
     x, slot = np.linspace(-1, 1, 8, dtype=np.float32).reshape(2, 4), np.ones((1, 3), np.float32)
-    feeds = {"x": x, "site.lora_B": slot}
-    before = run(model, **feeds)
+    before = run(model, x=x, **{"site.lora_B": slot})
     narrow(model)
 
-    logits, present = run(model, **{**feeds, "site.lora_B": slot.astype(np.float16)})
+    logits, present = run(model, x=x, **{"site.lora_B": slot.astype(np.float16)})
 
     assert logits.dtype == np.float32 and present.dtype == np.float16
     assert kinds(model) == {"MatMul": "FLOAT16", "Add": "FLOAT16", "Softmax": "FLOAT"}
