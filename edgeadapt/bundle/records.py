@@ -109,7 +109,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class ModelRecord:
-    """The switchable model: its file, precision (`fp32`, `fp16`, `int4`), ai.onnx opset, and the ONNX Runtime it needs (`>=1.23`).
+    """The switchable model: its file, precision (`fp32`), ai.onnx opset, and the ONNX Runtime it needs (`>=1.23`).
 
     `neutrals` is the file of the arrays of all slots whose neutral is stored, or None where there are none.
     """

@@ -20,6 +20,7 @@ Examples:
   edgeadapt export all-MiniLM-L6-v2 --adapter spam=adapters/spam --adapter intents=adapters/intents -o bundle
   edgeadapt export bert-base --adapter spam=adapters/spam --labels spam=ham,spam --task text-classification -o bundle
   edgeadapt export bert-base --adapter topics=adapters/topics --problem-type topics=multi_label_classification -o bundle
+  edgeadapt export bert-base --adapter spam=adapters/spam --precision fp16 -o bundle
   edgeadapt export SmolLM2-135M-Instruct --adapter tales=adapters/tales --runtime genai -o bundle
   edgeadapt export --config export_configs/minilm-multitask.yaml
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import shutil
@@ -230,8 +231,7 @@ def test_a_decoder_has_its_cache_in_fp16(decoder: tuple[Path, Exported]) -> None
     importlib.util.find_spec("adapters") is None, reason="AdapterHub's library is not there (it needs transformers 4)"
 )
 def test_adapters_of_adapterhub_run_on_what_they_were_rounded_to(folder: Path, tmp_path: Path) -> None:
-    import adapters
-
+    adapters: Any = importlib.import_module("adapters")
     kinds = {"mam": adapters.MAMConfig(), "compacter": adapters.CompacterConfig(reduction_factor=4)}
     own = {
         name: hub.adapter(folder / "base", tmp_path / name, config, seed, head={"num_labels": 3})
