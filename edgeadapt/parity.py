@@ -15,6 +15,8 @@ from edgeadapt.errors import ParityError, listed
 Arrays = Mapping[str, NDArray[np.generic]]
 
 INT8_OF_LARGEST = 0.15
+FP16_OF_LARGEST = 0.02
+FP16_EFFECT_FRACTION = 0.1
 
 COLUMNS = ("adapter", "max abs error", "effect", "error / effect", "cosine", "top-1", "verdict")
 """The headings of `table`."""
@@ -51,6 +53,30 @@ def for_int8(tolerance: Tolerance) -> Tolerance:
     number of 8 bits is off by 0.4 % at most, and a model of dozens of layers came to 5 % of the largest logit.
     """
     return replace(tolerance, of_largest=INT8_OF_LARGEST, effect_fraction=math.inf)
+
+
+def for_fp16(tolerance: Tolerance) -> Tolerance:
+    """Returns a tolerance for a graph that computes in fp16, with weights that are the reference's own.
+
+    fp16 has 11 bits: a number is off by 4.9e-4 of itself at most, and the roundings of all sums on the way to an output
+    add up like a random walk, 300 of them to 8e-3. Measured were 1e-3 to 4e-3 of the largest number, in models of 2
+    layers with large weights as in a decoder of 30; the rest is for GPUs, which round more often than the CPU does.
+
+    What tells a wrong graph from a rounded one is the adapter's effect: an error of more than a tenth of it fails. So
+    does an adapter that moves the outputs by less than ten errors, which fp16 is too coarse for.
+    """
+    return replace(
+        tolerance,
+        of_largest=max(tolerance.of_largest, FP16_OF_LARGEST),
+        effect_fraction=max(tolerance.effect_fraction, FP16_EFFECT_FRACTION),
+    )
+
+
+def for_model(tolerance: Tolerance, precision: str, *, logits: bool) -> Tolerance:
+    """Returns a tolerance for a model of a precision, exact but for that; `logits` are those of a whole vocabulary."""
+    if precision == "fp16":
+        tolerance = for_fp16(tolerance)
+    return for_logits(tolerance) if logits else tolerance
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,11 @@ adapters:
     )
 
 
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int4"])
+def test_a_precision_is_the_one_it_says(precision: str, tmp_path: Path) -> None:
+    assert read(tmp_path, f"{{base: x, output: out, adapters: {{}}, precision: {precision}}}").precision == precision
+
+
 def test_what_is_left_out_has_the_defaults_of_export(tmp_path: Path) -> None:
     found = read(tmp_path, "{base: org/model, output: out, adapters: {spam: spam}}")
     options = inspect.signature(export).parameters

@@ -20,6 +20,7 @@ Examples:
   edgeadapt export all-MiniLM-L6-v2 --adapter spam=adapters/spam --adapter intents=adapters/intents -o bundle
   edgeadapt export bert-base --adapter spam=adapters/spam --labels spam=ham,spam --task text-classification -o bundle
   edgeadapt export bert-base --adapter topics=adapters/topics --problem-type topics=multi_label_classification -o bundle
+  edgeadapt export bert-base --adapter spam=adapters/spam --precision fp16 -o bundle
   edgeadapt export SmolLM2-135M-Instruct --adapter tales=adapters/tales --runtime genai -o bundle
   edgeadapt export --config export_configs/minilm-multitask.yaml
 """
@@ -64,10 +65,11 @@ Examples:
 )
 @click.option(
     "--precision",
-    type=click.Choice(["fp32", "int4"]),
+    type=click.Choice(["fp32", "fp16", "int4"]),
     default="fp32",
     show_default=True,
-    help="How the base's weights are stored. int4 is for text generation; adapters stay in fp32.",
+    help="How the base's weights are stored. fp16 is for GPUs: base, adapters and arithmetic are in it. int4 is for "
+    "text generation; adapters stay in fp32.",
 )
 @click.option(
     "--runtime",

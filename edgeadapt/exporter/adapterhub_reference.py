@@ -67,6 +67,9 @@ def adapter_outputs(
         else:
             active = _load_setup(model, setup, wirings, Path(scratch))
             head = _load_head(model, home, Path(scratch) / "head") if flexible and home is not None else None
+    if checkpoint.halved:  # the library has read the folder, with numbers that the tensors had before
+        for parameter in model.parameters():
+            parameter.data = parameter.data.half().float()
     if head is not None and base.task == multiple_choice.NAME:
         model.heads[head].config["num_choices"] = 1  # which only says how its scores, one a row, are laid out
     model.eval()  # what the library has added since is in training, with its dropout

@@ -78,8 +78,7 @@ def add(
     said = labels, problem_types.get(problem_type)
     manifest = bundle.read_manifest(folder)
     bundle.verify_files(folder, manifest.files, hashes=False)
-    if manifest.generation is not None:
-        tolerance = parity.for_logits(tolerance)
+    tolerance = parity.for_model(tolerance, manifest.model.precision, logits=manifest.generation is not None)
     target = folder / bundle.ADAPTERS / name
     _check_free(folder, name)
     progress("reading the adapter")
@@ -92,11 +91,15 @@ def add(
         adapter = binding.refit(source, adapter, wirings, said, start)
     else:
         checkpoint = folders.read(source, allow_pickle=allow_pickle)
+        if manifest.model.precision == "fp16":
+            checkpoint = replace(checkpoint, tensors=precision.rounded(checkpoint.tensors, f"Adapter {name!r}"))
         trained_tasks.check_method(checkpoint, manifest.task)
-        base = ir.load(folder / assemble.BASE)
+        base = assemble.read_base(folder)
         adapter = binding.bind(checkpoint, wirings, base_weights(base), said, start)
         trained_tasks.check(checkpoint, adapter, wirings, manifest.task)
         adapter = packed.packed(adapter, wirings)
+    if manifest.model.precision == "fp16":
+        adapter = precision.in_fp16(name, adapter)
     if genai.is_written(folder):
         genai.check_methods({name: adapter})
     progress("comparing its outputs")
@@ -104,7 +107,7 @@ def add(
     before = _merged_files(folder, manifest)
     with bundle.new_folder(target) as home:
         home.rmdir()
-        assemble.write_adapter(home, name, adapter, wirings, manifest.fingerprint)
+        assemble.write_adapter(home, name, adapter, wirings, manifest.fingerprint, manifest.model.precision)
         neutrals = assemble.stored_neutrals(folder, wirings, new.slots)
         model = folder / (manifest.model.file if new is manifest else f"model-{len(new.slots)}-slots.onnx")
         try:
@@ -129,7 +132,7 @@ def add(
                 _judge(genai_proof.report(graph, name, weights, inputs, outputs, None, held), True)
             if manifest.model.precision == "int4":
                 report = _in_int8(model, new, report, adapter, inputs, outputs, neutrals)
-                reference = f"{reference}, {precision.ROUNDING}"
+            reference = precision.made_with(reference, manifest.model.precision)
             assemble.write_case(home / assemble.PARITY, inputs, outputs, {})
             assemble.add_parity(home, report.record(reference))
             if new is not manifest:
@@ -192,7 +195,7 @@ def _with_slots(folder: Path, manifest: Manifest, wirings: Wirings, adapter: Ada
     missing = [pair for pair in points([adapter]) if pair not in have]
     if not missing:
         return manifest
-    slots = assemble.slots(wirings, [*have, *missing])
+    slots = assemble.slots(wirings, [*have, *missing], manifest.model.precision)
     freed = any(slot.method == HEAD and wirings.sites[slot.site].site.labelled for slot in slots)
     return replace(
         manifest,
@@ -234,7 +237,7 @@ def _compare(
     with bare.exact(model) as session:
         got = bare.run(session, {**inputs, **bare.fill(manifest.slots, arrays, neutrals)}, adapter.cache)
         plain = bare.run(session, {**inputs, **bare.fill(manifest.slots, own, neutrals)})
-    folded = ir.load(folder / assemble.BASE)
+    folded = assemble.read_base(folder)
     fold(folded, wirings, [(name, adapter)])
     with bare.scratch(folder, folded, name) as path, bare.exact(path) as session:
         expected = bare.run(session, inputs, adapter.cache)

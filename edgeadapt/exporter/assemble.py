@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +14,7 @@ import onnxruntime
 from edgeadapt import bundle, methods
 from edgeadapt.adapter import NORMS, UNBIASED, Adapter, Array, Attachment
 from edgeadapt.bundle import AdapterRecord, Manifest, ModelRecord, Neutral, ParityRecord, Slot
-from edgeadapt.graph import halves, subgraph
+from edgeadapt.graph import half_precision, half_storage, halves, subgraph
 from edgeadapt.graph.fold import base_weights
 from edgeadapt.graph.optimise import optimise
 from edgeadapt.graph.sites import Wirings
@@ -29,10 +29,30 @@ PARITY = "parity.npz"
 INLINE_BYTES = 256  # smaller initializers stay in the graph file, where shape inference can see them
 
 
-def write_base(folder: Path, model: ir.Model, wirings: Wirings) -> None:
+def write_base(folder: Path, model: ir.Model, wirings: Wirings, precision: str = "fp32") -> None:
     """Writes the base, its weights in a file of their own, and its wiring."""
+    if precision == "fp16":
+        half_storage.store(model)
     ir.save(model, folder / BASE, external_data=DATA, size_threshold_bytes=INLINE_BYTES)
     wirings.write(folder)
+
+
+def read_base(folder: Path) -> ir.Model:
+    """Returns the base of a bundle, with weights in fp32 to work on, however they are stored."""
+    model = ir.load(folder / BASE)
+    half_storage.widen(model)
+    return model
+
+
+def finish(model: ir.Model, positions: int | None) -> None:
+    """Makes of a base, or of what was made of it, the model that runs: rewritten for speed, in its own precision.
+
+    Raises:
+        UnsupportedError: A weight that was folded is beyond fp16's range.
+    """
+    optimise(model, positions, evaluate)
+    if half_storage.is_widened(model):
+        half_precision.narrow(model)
 
 
 def write_switch(
@@ -48,14 +68,16 @@ def write_switch(
     What a rewriting of it makes anew, such as a table of cosines, is in the model's own file. Where the base is an
     encoder with its decoder, the decoder is at `target` and the encoder beside it (`bundle.encoder_file`).
     """
-    model = ir.load(folder / BASE)
+    model = read_base(folder)
     switch(model, wirings, pairs, functions)
-    optimise(model, positions, evaluate)
+    finish(model, positions)
     save(model, folder / target)
 
 
 def save(model: ir.Model, path: Path) -> tuple[Path, ...]:
-    """Writes a model, or the halves of one, and returns the files."""
+    """Writes a model, or the halves of one, and returns the files; weights that lie in fp16 are read from there."""
+    if half_storage.is_widened(model):
+        half_storage.store(model)
     if not halves.has_halves(model):
         ir.save(model, path)
         return (path,)
@@ -81,7 +103,12 @@ def evaluate(model: ir.Model, inputs: Mapping[str, Array]) -> list[Array]:
         raise ValueError(str(error)) from error
 
 
-def slots(wirings: Wirings, pairs: Iterable[tuple[str, str]]) -> tuple[Slot, ...]:
+def slot_dtype(param: str, precision: str) -> str:
+    """Returns what an array of a param is stored and fed in."""
+    return "float16" if precision == "fp16" and param != half_precision.IDS else "float32"
+
+
+def slots(wirings: Wirings, pairs: Iterable[tuple[str, str]], precision: str = "fp32") -> tuple[Slot, ...]:
     """Returns the records of all slots that these pairs of site and method need, open heads first."""
     opened = [(name, HEAD) for name, wiring in wirings.sites.items() if wiring.open]
     records = []
@@ -94,8 +121,15 @@ def slots(wirings: Wirings, pairs: Iterable[tuple[str, str]]) -> tuple[Slot, ...
                 own: Neutral | str | None = Neutral(neutral[param].shape, float(neutral[param].flat[0]))
             else:
                 own = None if wiring.open else "stored"
-            records.append(Slot(f"{name}.{param}", method, name, param, "float32", shape, own))  # type: ignore[arg-type]
+            dtype = slot_dtype(param, precision)
+            records.append(Slot(f"{name}.{param}", method, name, param, dtype, shape, own))  # type: ignore[arg-type]
     return tuple(records)
+
+
+def as_slots(arrays: Mapping[str, Array], records: Iterable[Slot]) -> dict[str, Array]:
+    """Returns arrays by slot in the dtypes of their slots."""
+    dtypes = {slot.name: slot.dtype for slot in records}
+    return {name: array.astype(dtypes[name], copy=False) for name, array in arrays.items()}
 
 
 def write_neutrals(folder: Path, arrays: Mapping[str, Array], slot_count: int) -> str | None:
@@ -110,12 +144,13 @@ def write_neutrals(folder: Path, arrays: Mapping[str, Array], slot_count: int) -
     return name
 
 
-def stored_neutrals(folder: Path, wirings: Wirings, records: Iterable[Slot]) -> dict[str, Array]:
+def stored_neutrals(folder: Path, wirings: Wirings, records: Sequence[Slot]) -> dict[str, Array]:
     """Returns the base's own weights for every slot whose neutral they are."""
+    dtypes = {slot.name: slot.dtype for slot in records if slot.neutral == "stored"}
     names = list(dict.fromkeys(slot.site for slot in records if slot.neutral == "stored"))
     if not names:
         return {}
-    base = base_weights(ir.load(folder / BASE))
+    base = base_weights(read_base(folder))
     arrays = {}
     for name in names:
         wiring = wirings.at(name)
@@ -124,7 +159,7 @@ def stored_neutrals(folder: Path, wirings: Wirings, records: Iterable[Slot]) -> 
         arrays[f"{name}.weight"] = weight.reshape(1, 1, -1) if wiring.site.kind in NORMS else weight[None]
         if wiring.site.kind not in UNBIASED:
             arrays[f"{name}.bias"] = np.zeros((1, 1, width), np.float32) if bias is None else bias.reshape(1, 1, -1)
-    return {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
+    return {name: np.ascontiguousarray(array, dtypes.get(name, np.float32)) for name, array in arrays.items()}
 
 
 def write_weights(path: Path, arrays: Mapping[str, Array]) -> None:
@@ -148,11 +183,22 @@ def write_case(
     np.savez_compressed(path, **arrays)  # type: ignore[arg-type]  # its stub takes a name for its one option
 
 
-def write_adapter(folder: Path, name: str, adapter: Adapter, wirings: Wirings, fingerprint: str) -> None:
-    """Writes an adapter's folder, for the time being without its parity."""
+def write_adapter(
+    folder: Path, name: str, adapter: Adapter, wirings: Wirings, fingerprint: str, precision: str = "fp32"
+) -> None:
+    """Writes an adapter's folder, for the time being without its parity.
+
+    In fp16, its arrays are stored so in both files; its subgraph computes in fp32.
+    """
     folder.mkdir(parents=True)
-    write_weights(folder / WEIGHTS, adapter.arrays())
-    ir.save(subgraph.build(adapter, wirings), folder / subgraph.FILE)
+    arrays = adapter.arrays()
+    write_weights(
+        folder / WEIGHTS, {each: array.astype(_dtype(each, precision), copy=False) for each, array in arrays.items()}
+    )
+    alone = subgraph.build(adapter, wirings)
+    if precision == "fp16":
+        half_storage.store(alone)
+    ir.save(alone, folder / subgraph.FILE)
     facts: dict[str, dict[str, dict[str, int]]] = {}
     for each in adapter.attachments:
         facts.setdefault(each.site, {})[each.method] = _rank(each, wirings)
@@ -171,6 +217,10 @@ def write_adapter(folder: Path, name: str, adapter: Adapter, wirings: Wirings, f
         files=bundle.record_files(folder, (WEIGHTS, subgraph.FILE)),
     )
     bundle.write_adapter(folder, record)
+
+
+def _dtype(name: str, precision: str) -> str:
+    return slot_dtype(name.rpartition(".")[2], precision)
 
 
 def _rank(attachment: Attachment, wirings: Wirings) -> dict[str, int]:

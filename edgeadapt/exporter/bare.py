@@ -21,6 +21,7 @@ from edgeadapt.runtime import rewriting
 from edgeadapt.runtime.decoder import Bound, BoundRun, Decoder, Initial, decoder
 from edgeadapt.runtime.filling import stretched
 from edgeadapt.runtime.generation import Generation, replay
+from edgeadapt.runtime.signature import cache_dtype
 
 CASE = ("input_ids", "attention_mask", "input_features", "decoder_input_ids", "position_ids", KEPT)
 """The inputs of a decoder's parity case; it has slots besides."""
@@ -79,7 +80,8 @@ def run(opened: Opened, feeds: Mapping[str, Array], initial: Initial = MappingPr
         initial: What a decoder's cache holds before the first token.
     """
     session = opened.model
-    known = decoder((value.name, value.shape) for value in session.get_inputs())
+    inputs = session.get_inputs()
+    known = decoder(((value.name, value.shape) for value in inputs), dtype=cache_dtype(inputs))
     if opened.encoder is not None:
         return _rewritten(session, opened.encoder, known, feeds)
     if known.layers:
@@ -121,9 +123,9 @@ def fill(slots: Sequence[Slot], arrays: Mapping[str, Array], stored: Mapping[str
     feeds = {}
     for slot in slots:
         if slot.name in own:
-            feeds[slot.name] = own[slot.name]
+            feeds[slot.name] = own[slot.name].astype(slot.dtype, copy=False)
         elif isinstance(slot.neutral, Neutral):
-            feeds[slot.name] = np.full(slot.neutral.shape, slot.neutral.fill, np.float32)
+            feeds[slot.name] = np.full(slot.neutral.shape, slot.neutral.fill, slot.dtype)
         elif slot.name in stored:
             feeds[slot.name] = stored[slot.name]
     return feeds

@@ -50,6 +50,7 @@ class Checkpoint:
         kind: Which library saved it.
         parts: Its methods; only AdapterHub's unions have more than one.
         head: The `head_config.json` of AdapterHub's head, or None.
+        halved: The tensors were rounded to fp16 since they were read.
     """
 
     folder: Path
@@ -60,6 +61,7 @@ class Checkpoint:
     kind: Literal["peft", "adapterhub"]
     parts: tuple[Part, ...]
     head: Mapping[str, Any] | None = None
+    halved: bool = False
 
 
 def read(folder: Path, *, allow_pickle: bool = False) -> Checkpoint:

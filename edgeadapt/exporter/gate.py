@@ -44,8 +44,8 @@ def judge(
         ParityError: Something is beyond the tolerance, or an adapter has no effect; all of it at once.
     """
     classes = session.manifest.task != "feature-extraction"
-    if session.manifest.generation is not None:
-        tolerance = parity.for_logits(tolerance)
+    manifest = session.manifest
+    tolerance = parity.for_model(tolerance, manifest.model.precision, logits=manifest.generation is not None)
     reports = [_base(session, expected, tolerance, classes)]
     for name, outputs in expected.adapters.items():
         got = _arrays(session.replay(expected.inputs, adapter=name))
@@ -62,7 +62,10 @@ def judge(
             if report.no_effect
         ]
     if problems:
-        raise ParityError.collect("ONNX Runtime and PyTorch don't agree:", problems, "Nothing was written.")
+        remedy = "Nothing was written."
+        if manifest.model.precision == "fp16":
+            remedy += " Where fp16 is too coarse, export in fp32."
+        raise ParityError.collect("ONNX Runtime and PyTorch don't agree:", problems, remedy)
     return tuple(reports)
 
 

@@ -62,7 +62,7 @@ def round_weights(base: Base, model: ir.Model, wirings: Wirings, folder: Path) -
 
 def rounding(whole: Mapping[str, Array], rounded: Mapping[str, Array]) -> ParityReport:
     """Returns how far 4 bits move PyTorch's base: nothing that an adapter could be held to."""
-    return parity.compare(ROUNDING, rounded, whole, None, Tolerance(max_abs=math.inf))
+    return parity.compare(ROUNDING["int4"], rounded, whole, None, Tolerance(max_abs=math.inf))
 
 
 def _in_blocks(weight: Array) -> tuple[Array, Array, Array]:

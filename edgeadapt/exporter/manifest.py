@@ -50,7 +50,7 @@ def manifest(
         precision: How its weights are stored.
     """
     task = tasks.get(opened.task)
-    slots = assemble.slots(traced.wirings, pairs)
+    slots = assemble.slots(traced.wirings, pairs, precision)
     neutrals = assemble.stored_neutrals(folder, traced.wirings, slots)
     freed = any(slot.method == HEAD and traced.wirings.sites[slot.site].site.labelled for slot in slots)
     switched = ir.load(folder / assemble.MODEL)
@@ -94,7 +94,7 @@ def _generation(
         encoder=EncoderRecord(
             file,
             _inputs(encoder, case),
-            tuple(TensorRecord(str(value.name), "float32", _dims(value)) for value in encoder.graph.outputs),
+            tuple(TensorRecord(str(value.name), _dtype(value), _dims(value)) for value in encoder.graph.outputs),
             None if hears else encoding.positions(opened),
         ),
         speech=hearing.record(opened) if hears else None,
@@ -104,7 +104,7 @@ def _generation(
 def _inputs(model: ir.Model, case: Case) -> tuple[TensorRecord, ...]:
     """Returns the records of a model's inputs that are no slots."""
     return tuple(
-        TensorRecord(str(value.name), str(case.example[str(value.name)].dtype), _dims(value))
+        TensorRecord(str(value.name), _dtype(value), _dims(value))
         for value in model.graph.inputs
         if value.name in case.axes
     )
@@ -119,7 +119,12 @@ def _output(value: ir.Value, freed: bool, axes: Mapping[str, tuple[str, ...]]) -
     dims = list(_dims(value))
     if freed and axes[str(value.name)][-1] == "labels":
         dims[-1] = "labels"
-    return TensorRecord(str(value.name), "float32", tuple(dims))
+    return TensorRecord(str(value.name), _dtype(value), tuple(dims))
+
+
+def _dtype(value: ir.Value) -> str:
+    assert value.dtype is not None  # an input or output of a graph
+    return str(value.dtype.numpy())
 
 
 def _version() -> str:

@@ -22,7 +22,6 @@ from edgeadapt.exporter import assemble, bare, initial_cache
 from edgeadapt.exporter.progress import Progress, silent
 from edgeadapt.graph import halves, sites
 from edgeadapt.graph.fold import fold
-from edgeadapt.graph.optimise import optimise
 from edgeadapt.graph.sites import Wirings
 from edgeadapt.graph.switch import bodies, points, switch
 from edgeadapt.parity import ParityReport, Tolerance
@@ -67,8 +66,7 @@ def merge(
         raise OutputExistsError(
             f"{beside}, where the encoder is to be, exists already.\nRemove it, or write elsewhere."
         )
-    if manifest.generation is not None:
-        tolerance = parity.for_logits(tolerance)
+    tolerance = parity.for_model(tolerance, manifest.model.precision, logits=manifest.generation is not None)
     bundle.verify_files(folder, manifest.files)
     for name in adapters:
         home = folder / bundle.ADAPTERS / name
@@ -77,13 +75,13 @@ def merge(
     read = assemble.read_subgraphs(folder, adapters)
     if mode == "fold":
         initial_cache.refuse_fold(read)
-    model = ir.load(folder / assemble.BASE)
+    model = assemble.read_base(folder)
     progress(f"merging {listed(list(adapters))}")
     if mode == "fold":
         fold(model, wirings, list(read.items()))
     else:
         switch(model, wirings, points(read.values()), bodies(read.values()))
-    optimise(model, manifest.generation.positions if manifest.generation else None, assemble.evaluate)
+    assemble.finish(model, manifest.generation.positions if manifest.generation else None)
     progress("comparing")
     with bare.scratch(folder, model, "merge") as path:
         reports = _reports(folder, manifest, wirings, read, path, mode, tolerance)
@@ -150,7 +148,7 @@ def _judged(
 ) -> tuple[ParityReport, ...]:
     if mode == "fold" and len(adapters) > 1:
         return (_sum(folder, manifest, adapters, bare.run(session, _case(folder, bundle.NONE)["input"]), tolerance),)
-    slots = assemble.slots(wirings, points(adapters.values()))
+    slots = assemble.slots(wirings, points(adapters.values()), manifest.model.precision)
     neutrals = assemble.stored_neutrals(folder, wirings, slots)
     reports = []
     for name, adapter in adapters.items():

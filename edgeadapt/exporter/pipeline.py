@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import onnx_ir as ir
-
 from edgeadapt import bundle, parity, tasks
 from edgeadapt.adapter import Adapter
 from edgeadapt.errors import ConfigError, EdgeAdaptError
@@ -112,8 +110,8 @@ def export(
         output: The bundle's folder; it must not exist.
         task: One of `edgeadapt.tasks.names()`; taken from the adapters, then from the base, where it isn't given.
         opset: ONNX opset to write; the newest that ONNX Runtime loads where it isn't given.
-        precision: How the base's weights are stored: `"int4"` takes a fifth to a seventh of the space, for text
-            generation. Adapters stay in fp32.
+        precision: How the base's weights are stored: `"fp16"` takes half the space and computes in fp16, adapters too,
+            which is for GPUs; `"int4"` takes a fifth to a seventh, for text generation, and adapters stay in fp32.
         runtime: What else loads the bundle: `"genai"` for onnxruntime-genai, which runs decoders.
         tolerance: What the parity gate holds every adapter to.
         allow_no_effect: Lets adapters pass that don't move the base's outputs.
@@ -130,6 +128,7 @@ def export(
     """
     precisions.check(precision)
     genai.check_runtime(runtime)
+    precisions.check_runtime(precision, runtime)
     own = {name: each for name, each in adapters.items() if isinstance(each, Mapping)}
     sources = _sources({name: each for name, each in adapters.items() if not isinstance(each, Mapping)}, list(adapters))
     with bundle.new_folder(Path(output)) as folder, tempfile.TemporaryDirectory() as spare:
@@ -208,8 +207,9 @@ def _export(
     progress: Progress,
 ) -> tuple[tuple[ParityReport, ...], tuple[str, ...]]:
     from edgeadapt.exporter import base as bases
-    from edgeadapt.exporter import cases, decoding, forward, gate, genai_tokens, int4, live, modules, reference, trace
+    from edgeadapt.exporter import cases, decoding, forward, fp16, gate, genai_tokens, int4, live, modules, reference
     from edgeadapt.exporter import manifest as manifests
+    from edgeadapt.exporter import trace as traces
 
     progress("loading the base")
     name = _task(wanted.task, checkpoint_of, source)
@@ -224,17 +224,23 @@ def _export(
         case = cases.case(opened, preprocessor)
         if wanted.runtime is not None:
             genai.check_inputs(case.axes)
-        progress("writing the base as ONNX")
-        traced = trace.trace(opened, case.example, case.axes, case.outputs, wanted.opset)
         outputs, fingerprint = tasks.get(name).OUTPUTS, bases.fingerprint(opened)
-        whole = None
+        own_weights, whole = opened, None
+        if wanted.precision == "fp16":
+            progress("rounding its weights to fp16")
+            checkpoint_of = {each: fp16.round_checkpoint(each, found) for each, found in checkpoint_of.items()}
+            opened = fp16.round_weights(opened, spare)
+        progress("writing the base as ONNX")
+        traced = traces.trace(opened, case.example, case.axes, case.outputs, wanted.opset)
         if wanted.precision == "int4":
             progress("storing its weights in 4 bits")
             whole = forward.run(opened, case.inputs, list(outputs))
             opened = int4.round_weights(opened, traced.model, traced.wirings, spare)
-        assemble.write_base(folder, traced.model, traced.wirings)
+        elif wanted.precision == "fp16":
+            whole, _ = reference.base_outputs(own_weights, traced.wirings, case.inputs, list(outputs))
+        assemble.write_base(folder, traced.model, traced.wirings, wanted.precision)
         progress("converting adapters")
-        weights = base_weights(ir.load(folder / assemble.BASE))
+        weights = base_weights(assemble.read_base(folder))
         start = initial_cache.of_axes(case.axes, decoding.positions(opened), folder, traced.wirings)
         bound = _bind(sources, own, checkpoint_of, opened, traced, weights, case, start)
         if wanted.runtime is not None:
@@ -251,6 +257,8 @@ def _export(
             lives[each] = live.Live(bound[each], modules.outputs(given, opened, case.inputs, list(outputs)), ())
         progress("writing the bundle")
         adapters = {each: packed.packed(found.adapter, traced.wirings) for each, found in lives.items()}
+        if wanted.precision == "fp16":
+            adapters = {each: precisions.in_fp16(each, adapter) for each, adapter in adapters.items()}
         pairs = points(adapters.values())
         functions, positions = bodies(adapters.values()), decoding.positions(opened)
         assemble.write_switch(folder, traced.wirings, pairs, functions=functions, positions=positions)
@@ -258,7 +266,7 @@ def _export(
         homes = folder / bundle.ADAPTERS
         assemble.write_none(homes / bundle.NONE, fingerprint)
         for each, adapter in adapters.items():
-            assemble.write_adapter(homes / each, each, adapter, traced.wirings, fingerprint)
+            assemble.write_adapter(homes / each, each, adapter, traced.wirings, fingerprint, wanted.precision)
         notes = list(traced.notes)
         if wanted.runtime is not None:
             neutrals = assemble.stored_neutrals(folder, traced.wirings, manifest.slots)
@@ -266,6 +274,7 @@ def _export(
             notes += genai_tokens.write(preprocessor, manifest.tokenizer, folder)
         assemble.write_manifest(folder, manifest)
     progress("comparing ONNX Runtime with PyTorch")
+    probes = assemble.as_slots(probes, manifest.slots)
     expected = gate.Expected(case.inputs, plain, probes, {each: found.outputs for each, found in lives.items()})
     reports = gate.judge(
         load(folder, verify="adapters"), expected, wanted.tolerance, allow_no_effect=wanted.allow_no_effect
@@ -273,7 +282,9 @@ def _export(
     by_name = {report.name: report for report in reports}
     if wanted.runtime is not None:
         reports = (*reports, *genai_proof.judge(folder, expected, wanted.tolerance))
-    if whole is not None:
+    if wanted.precision == "fp16" and whole is not None:
+        reports = (fp16.rounding(whole, plain), *reports)
+    elif whole is not None:
         precisions.run_in_int8(folder, manifest)
         fast = gate.judge(
             load(folder, verify="adapters"), expected, parity.for_int8(wanted.tolerance), allow_no_effect=True
@@ -285,8 +296,8 @@ def _export(
         results = plain if each == bundle.NONE else lives[each].outputs.adapted
         assemble.write_case(homes / each / assemble.PARITY, case.inputs, results, probes if each == bundle.NONE else {})
         made_with = lives[each].made_with if each in lives else reference.versions()
-        made_with += "" if whole is None else f", {precisions.ROUNDING}"
-        assemble.add_parity(homes / each, by_name[each].record(made_with))
+        record = by_name[each].record(precisions.made_with(made_with, wanted.precision))
+        assemble.add_parity(homes / each, record)
     notes += [*writing, *(note for found in lives.values() for note in found.notes)]
     if not case.real:
         notes.append("the base has no tokenizer: parity was measured on random tokens")

@@ -4,7 +4,7 @@
     task: text-classification                # optional, as all but base, output and adapters
     output: ../build/minilm-multitask
     opset: 23
-    precision: fp32                          # or int4, for text-generation
+    precision: fp32                          # or fp16, for GPUs; or int4, for text-generation
     runtime: genai                           # for a decoder: onnxruntime-genai loads the bundle, too
     tolerance: {max_abs: 1e-4, effect_fraction: 0.01}
     allow_no_effect: false
@@ -98,7 +98,7 @@ def read(path: Path) -> Recipe:
         output=path.parent / Path(output).expanduser(),
         task=task,
         opset=opset,
-        precision="int4" if precision == "int4" else "fp32",
+        precision=next((each for each in PRECISIONS if each == precision), "fp32"),
         runtime=next((each for each in genai.RUNTIMES if each == runtime), None),
         tolerance=tolerance,
         allow_no_effect=bool(allow_no_effect),

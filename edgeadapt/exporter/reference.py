@@ -260,10 +260,11 @@ def _probe(wiring: Wiring, generator: np.random.Generator) -> dict[str, Array]:
         weight = 1 + generator.normal(0, 0.1, (1, 1, width))
     else:
         weight = generator.normal(0, site.in_features**-0.5, (1, site.in_features, width))
-    arrays = {f"{site.name}.weight": weight.astype(np.float32)}
+    arrays = {f"{site.name}.weight": weight}
     if site.kind not in UNBIASED:
-        arrays[f"{site.name}.bias"] = generator.normal(0, 0.1, (1, 1, width)).astype(np.float32)
-    return arrays
+        arrays[f"{site.name}.bias"] = generator.normal(0, 0.1, (1, 1, width))
+    # Numbers that every precision holds.
+    return {name: array.astype(np.float16).astype(np.float32) for name, array in arrays.items()}
 
 
 def _set_heads(model: nn.Module, wirings: Wirings, arrays: Mapping[str, Array]) -> None:

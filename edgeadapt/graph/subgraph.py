@@ -152,7 +152,7 @@ def _input(site: Site, end: str) -> ir.Value:
 
 
 def read(path: Path) -> tuple[tuple[Attachment, ...], Params]:
-    """Returns the params of a subgraph file, and what a cache begins with: the inverse of `build`.
+    """Returns the params of a subgraph file, in fp32, and what a cache begins with: the inverse of `build`.
 
     Raises:
         CheckpointError: The file is not a subgraph that edgeadapt wrote.
@@ -178,4 +178,5 @@ def read(path: Path) -> tuple[tuple[Attachment, ...], Params]:
 def _array(tensor: ir.TensorProtocol | None) -> Array:
     if tensor is None:
         raise ValueError("an initializer has no value")
-    return tensor.numpy()
+    array = tensor.numpy()
+    return array.astype(np.float32) if array.dtype == np.float16 else array

@@ -75,7 +75,7 @@ class Grown:
     def _begun(self, name: str) -> ort.OrtValue:
         """Returns a layer's keys or values before the first token, `(batch, heads, longest, head_dim)`."""
         heads, width = self._model.layers[name]
-        array = np.zeros((*self._mask.shape[:1], heads, self._mask.shape[1], width), np.float32)
+        array = np.zeros((*self._mask.shape[:1], heads, self._mask.shape[1], width), self._model.dtype)
         for row, each in enumerate(self._initial):
             if each:
                 array[row, :, array.shape[2] - virtual_tokens(each) :] = each[name][0]
@@ -120,7 +120,7 @@ class Shared:
             return
         grown = {}
         for name, (heads, width) in self._model.layers.items():
-            array = np.zeros((len(self._lengths), heads, length, width), np.float32)
+            array = np.zeros((len(self._lengths), heads, length, width), self._model.dtype)
             if self._capacity:
                 array[:, :, : self._capacity] = self._values[name].numpy()
             else:

@@ -11,6 +11,7 @@ from edgeadapt.bundle import PAST
 if TYPE_CHECKING:
     import onnxruntime as ort
 
+    from edgeadapt.bundle import Manifest
     from edgeadapt.runtime.choice import Choices
     from edgeadapt.runtime.filling import Array
 
@@ -65,21 +66,33 @@ class Decoder:
         cache: `"shared"`: rows lie at the start of a cache of any capacity, and the model writes behind them;
             `"grown"`: the cache that leaves is longer than the one that enters.
         positions: How many tokens it takes, or None where it knows no limit.
+        dtype: What the cache holds.
     """
 
     inputs: frozenset[str]
     layers: Mapping[str, tuple[int, int]]
     cache: Literal["shared", "grown"]
     positions: int | None = None
+    dtype: str = "float32"
 
 
-def decoder(inputs: Iterable[tuple[str, Sequence[Any]]], positions: int | None = None) -> Decoder:
-    """Returns what is known of a model with these inputs, by name and shape."""
+def of_manifest(manifest: Manifest) -> Decoder:
+    """Returns what is known of a bundle's decoder."""
+    positions = manifest.generation.positions if manifest.generation else None
+    past = [tensor.dtype for tensor in manifest.inputs if tensor.name.startswith(PAST)]
+    inputs = ((tensor.name, tensor.shape) for tensor in manifest.inputs)
+    return decoder(inputs, positions, past[0] if past else "float32")
+
+
+def decoder(
+    inputs: Iterable[tuple[str, Sequence[Any]]], positions: int | None = None, dtype: str = "float32"
+) -> Decoder:
+    """Returns what is known of a model with these inputs, by name and shape, and a cache of that dtype."""
     shapes = dict(inputs)
     past = {name: shape for name, shape in shapes.items() if name.startswith(PAST)}
     layers = {name: (int(shape[1]), int(shape[3])) for name, shape in past.items()}
     shared = bool(past) and all(shape[2] == CAPACITY for shape in past.values())
-    return Decoder(frozenset(shapes), layers, "shared" if shared else "grown", positions)
+    return Decoder(frozenset(shapes), layers, "shared" if shared else "grown", positions, dtype)
 
 
 class BoundRun:

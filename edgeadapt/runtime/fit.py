@@ -9,13 +9,12 @@ import numpy as np
 
 from edgeadapt.bundle import CACHE
 from edgeadapt.errors import AdapterError, listed
-from edgeadapt.runtime.decoder import decoder
+from edgeadapt.runtime.decoder import of_manifest
 from edgeadapt.runtime.filling import label_count
 from edgeadapt.runtime.inputs import fits, shown
 
 if TYPE_CHECKING:
     from edgeadapt.bundle import AdapterRecord, Manifest, Slot
-    from edgeadapt.runtime.decoder import Decoder
     from edgeadapt.runtime.filling import Array
 
 Symbol: TypeAlias = tuple[str, str, str]
@@ -55,12 +54,7 @@ def check_fit(
 
 def cache_layers(manifest: Manifest) -> Mapping[str, tuple[int, int]]:
     """Returns the names of a decoder's cache as it enters, with heads and length of one head's keys; else nothing."""
-    return _decoder(manifest).layers if manifest.generation is not None else {}
-
-
-def _decoder(manifest: Manifest) -> Decoder:
-    positions = manifest.generation.positions if manifest.generation else None
-    return decoder(((tensor.name, tensor.shape) for tensor in manifest.inputs), positions)
+    return of_manifest(manifest).layers if manifest.generation is not None else {}
 
 
 def _cache_problems(record: AdapterRecord, cache: Mapping[str, Array], manifest: Manifest) -> list[str]:
@@ -70,14 +64,18 @@ def _cache_problems(record: AdapterRecord, cache: Mapping[str, Array], manifest:
         return []
     if not said:
         return [f"it brings {listed(sorted(cache))}, of which sites.{CACHE} in adapter.json says nothing"]
-    problems = initial_problems(cache, cache_layers(manifest), _decoder(manifest).positions)
+    known = of_manifest(manifest)
+    problems = initial_problems(cache, cache_layers(manifest), known.positions, known.dtype)
     if not problems and (length := next(iter(cache.values())).shape[2]) != said[0]:
         problems.append(f"{CACHE}: rank {said[0]} in adapter.json, {length} tokens in its arrays")
     return problems
 
 
 def initial_problems(
-    cache: Mapping[str, Array], layers: Mapping[str, tuple[int, int]], positions: int | None
+    cache: Mapping[str, Array],
+    layers: Mapping[str, tuple[int, int]],
+    positions: int | None,
+    dtype: str = "float32",
 ) -> list[str]:
     """Returns what keeps keys and values from being what a decoder's cache begins with.
 
@@ -85,6 +83,7 @@ def initial_problems(
         cache: Keys and values `(1, heads, n, head_dim)` by the names that they enter the model under.
         layers: These names, with the model's heads and head_dim; none where it has no cache.
         positions: How many tokens it takes, or None where it knows no limit.
+        dtype: What the model's cache holds.
     """
     if not layers:
         return [f"{CACHE}: this model generates no text, so it has no cache that could begin with anything"]
@@ -105,8 +104,8 @@ def initial_problems(
             )
         ):
             problems.append(f"{name}: got {array.shape}, expected (1, {heads}, n, {width}) with n of 1 or more")
-        elif array.dtype != np.float32:
-            problems.append(f"{name}: got {array.dtype}, expected float32")
+        elif array.dtype != dtype:
+            problems.append(f"{name}: got {array.dtype}, expected {dtype}")
         elif not np.isfinite(array).all():
             problems.append(f"{name}: holds NaN or infinity")
         else:

@@ -79,7 +79,7 @@ class Rewriting:
         self._read = read
         self._seen: dict[str, ort.OrtValue] = {}
         self._cache = {
-            name: _value(np.zeros((self._batch, heads, 0, width), np.float32))
+            name: _value(np.zeros((self._batch, heads, 0, width), model.dtype))
             for name, (heads, width) in model.layers.items()
         }
 

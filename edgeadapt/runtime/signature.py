@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import onnxruntime as ort
 
-from edgeadapt.bundle import EncoderDecoderRecord
+from edgeadapt.bundle import PAST, EncoderDecoderRecord
 from edgeadapt.errors import BundleError
 from edgeadapt.runtime.inputs import shown
 
@@ -71,6 +71,11 @@ def _check_encoder(model: ort.InferenceSession, manifest: Manifest, record: Enco
     if problems:
         headline = f"{record.file} is not the encoder that edgeadapt.json describes:"
         raise BundleError.collect(headline, problems, "Copy the bundle again, or export it again.")
+
+
+def cache_dtype(inputs: Iterable[ort.NodeArg]) -> str:
+    """Returns what the cache of a model with these inputs holds."""
+    return next((_dtype(value.type) for value in inputs if value.name.startswith(PAST)), "float32")
 
 
 def _differences(kind: str, got: Iterable[ort.NodeArg], expected: Iterable[TensorRecord | Slot]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edgeadapt.errors import UnsupportedError
 from edgeadapt.runtime import rewriting
 from edgeadapt.runtime.choice import Choices, chosen_rows
-from edgeadapt.runtime.decoder import Bound, BoundRun, decoder
+from edgeadapt.runtime.decoder import Bound, BoundRun, of_manifest
 from edgeadapt.runtime.fillings import Fillings
 from edgeadapt.runtime.generation import Generation
 
@@ -92,8 +92,7 @@ class Texts:
                 f"A bundle for {self._manifest.task} generates no text.\n"
                 "Export its base for the task text-generation: --task text-generation."
             )
-        inputs = ((tensor.name, tensor.shape) for tensor in self._manifest.inputs)
-        return decoder(inputs, self._manifest.generation.positions)
+        return of_manifest(self._manifest)
 
     def _run(self, model: ort.InferenceSession, filling: Filling, lease: Lease | None) -> Run:
         """Returns what runs a model with these arrays in those slots that it has."""

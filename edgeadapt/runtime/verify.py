@@ -12,7 +12,7 @@ import numpy as np
 
 from edgeadapt.bundle import verify_files
 from edgeadapt.errors import BundleError
-from edgeadapt.parity import ParityReport, Tolerance, compare, for_int8
+from edgeadapt.parity import ParityReport, Tolerance, compare, for_fp16, for_int8
 from edgeadapt.runtime.session import Session
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ def verify(session: Session, name: str | None, tolerance: Tolerance | None = Non
         tolerance = Tolerance() if record is None else Tolerance(max_abs=record.tolerance)
         if session.manifest.model.precision == "int4":
             tolerance = for_int8(tolerance)
+        elif session.manifest.model.precision == "fp16":
+            tolerance = for_fp16(tolerance)
     stored = read_parity(adapter.folder, adapter.record)
     inputs = stored["input"]
     # Neither has more than one adapter, so no output is a list.
