@@ -70,7 +70,9 @@ def _rates(counts: Counts) -> list[Figure]:
                 found = ways[way](some)
                 rates[way].append(len(some) / (time.perf_counter() - start))
                 latencies.get(way, []).extend(found)
-            print(f"  serving, round {index + 1}: {({way: round(each[-1]) for way, each in rates.items()})}", flush=True)
+            print(
+                f"  serving, round {index + 1}: { ({way: round(each[-1]) for way, each in rates.items()}) }", flush=True
+            )
     stats = session.stats()
     raw = {
         "requests_per_s": {way: median(each) for way, each in rates.items()},
@@ -169,7 +171,9 @@ def _crowd() -> dict[str, float]:
         before = _resident_kb()
         held: list[int] = []
         done = threading.Event()
-        watch = threading.Thread(target=lambda: [held.append(session.stats().bytes) for _ in iter(lambda: done.wait(0.01), True)])
+        watch = threading.Thread(
+            target=lambda: [held.append(session.stats().bytes) for _ in iter(lambda: done.wait(0.01), True)]
+        )
         watch.start()
         _batched(batcher, asked[1000:], None)
         done.set()
@@ -221,7 +225,10 @@ def _peft(*, mixed: bool) -> dict[str, float]:
             rows = {
                 name: torch.from_numpy(
                     np.concatenate(
-                        [np.pad(each.inputs[name], ((0, 0), (0, longest - each.inputs[name].shape[1]))) for each in some]
+                        [
+                            np.pad(each.inputs[name], ((0, 0), (0, longest - each.inputs[name].shape[1])))
+                            for each in some
+                        ]
                     )
                 )
                 for name in some[0].inputs

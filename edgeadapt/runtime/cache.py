@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime as ort
 
 from edgeadapt.bundle import KEPT, PAST, PRESENT
-from edgeadapt.runtime.decoder import virtual_tokens
+from edgeadapt.runtime.decoder import Place, virtual_tokens
 
 if TYPE_CHECKING:
     from edgeadapt.runtime.decoder import Bound, Decoder, Initial, Run, Values
@@ -111,35 +111,41 @@ class Shared:
         self._lengths = np.array([virtual_tokens(each) for each in initial], np.int64)
         self.last = np.zeros(len(initial), np.int64)
         self._capacity = 0
-        self._values: dict[str, ort.OrtValue] = {}
+        self._place = Place({}, {})
+        self._logits: Array | None = None
 
     def reserve(self, length: int) -> None:
         """Makes room for rows of so many tokens; what is in the cache is moved where there was less."""
         length = max(length, int(self._lengths.max(initial=0)))
         if length <= self._capacity:
             return
-        grown = {}
+        values = {}
         for name, (heads, width) in self._model.layers.items():
             array = np.zeros((len(self._lengths), heads, length, width), self._model.dtype)
             if self._capacity:
-                array[:, :, : self._capacity] = self._values[name].numpy()
+                array[:, :, : self._capacity] = self._place.inputs[name].numpy()
             else:
                 for row, each in enumerate(self._initial):
                     if each:
                         array[row, :, : each[name].shape[2]] = each[name][0]
-            grown[name] = _value(array)
-        self._values, self._capacity = grown, length
+            values[name] = _value(array)
+        outputs = {name.replace(PAST, PRESENT): value for name, value in values.items()}
+        if self._model.logits is not None:
+            count, dtype = self._model.logits
+            self._logits = np.empty((len(self._lengths), 1, count), dtype)
+            outputs["logits"] = _value(self._logits)
+        self._place, self._capacity = Place(values, outputs), length
 
     def held(self) -> Initial:
         """Returns what a cache of one row holds, `(1, heads, n, head_dim)` by name."""
         length = int(self._lengths[0])
         # Copies: what `numpy` gives is gone with the value.
-        return {name: value.numpy()[:, :, :length].copy() for name, value in self._values.items()}
+        return {name: value.numpy()[:, :, :length].copy() for name, value in self._place.inputs.items()}
 
     def feed(self, run: Run, ids: Array, mask: Array) -> Array:
         """See `Cache`."""
         counts = mask.sum(axis=1)
-        packed, there = _packed(ids, mask, max(int(counts.max()), 1))
+        packed, there = (ids, mask) if mask.all() else _packed(ids, mask, max(int(counts.max()), 1))
         if not self._lengths.any() or len(ids) == 1:
             return self._step(run, packed, counts)
         for column, own in zip(packed.T, there.T, strict=True):
@@ -152,15 +158,19 @@ class Shared:
         longest = int(lengths.max())
         if longest > self._capacity:
             self.reserve(max(longest, 2 * self._capacity))
-        mask = (np.arange(longest)[None] < lengths[:, None]).astype(np.int64)
-        first = lengths - np.maximum(counts, 1)
-        positions = np.minimum(first[:, None] + np.arange(ids.shape[1])[None], np.maximum(lengths - 1, 0)[:, None])
+        mask = np.ones((len(ids), longest), np.int64)
+        if len(ids) > 1:
+            mask *= np.arange(longest)[None] < lengths[:, None]
+        positions = np.maximum(lengths - 1, 0)[:, None]  # of the last token
         last = np.maximum(counts, 1)[:, None] - 1
-        into = {name.replace(PAST, PRESENT): value for name, value in self._values.items()}
-        outputs = run({**_feeds(self._model, ids, mask, positions, last), **self._values}, into)
+        if ids.shape[1] > 1:
+            positions = np.minimum((positions - last) + np.arange(ids.shape[1])[None], positions)
+        outputs = run(_feeds(self._model, ids, mask, positions, last), self._place)
         self._lengths = lengths
-        self.last = ids[np.arange(len(ids)), last[:, 0]]
-        logits: Array = outputs["logits"].numpy()[:, -1]
+        self.last = ids[:, 0] if ids.shape[1] == 1 else ids[np.arange(len(ids)), last[:, 0]]
+        # Copies: the next run writes where this one wrote, and what `numpy` gives is gone with its value.
+        written: Array = outputs["logits"].numpy() if self._logits is None else self._logits
+        logits: Array = written[:, -1].copy()
         return logits
 
 

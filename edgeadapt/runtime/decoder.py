@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
-from edgeadapt.bundle import PAST
+from edgeadapt.bundle import KEPT, PAST
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -21,11 +21,24 @@ CAPACITY = "capacity"
 """The name of a cache's third axis where rows lie at its start and the model writes behind them."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """What stays where it is from run to run, and is bound once: a cache that the model writes where it reads it.
+
+    Attributes:
+        inputs: Inputs of the model.
+        outputs: Where outputs of it are written.
+    """
+
+    inputs: Values
+    outputs: Values
+
+
 class Run(Protocol):
     """Runs a model whose slots are filled."""
 
-    def __call__(self, feeds: Values, into: Values | None = None) -> dict[str, ort.OrtValue]:
-        """Returns the outputs by name; those named in `into` are written there."""
+    def __call__(self, feeds: Values, place: Place | None = None) -> dict[str, ort.OrtValue]:
+        """Returns the outputs by name that have no place of their own."""
         ...
 
 
@@ -67,6 +80,7 @@ class Decoder:
             `"grown"`: the cache that leaves is longer than the one that enters.
         positions: How many tokens it takes, or None where it knows no limit.
         dtype: What the cache holds.
+        logits: Their length and dtype where only those of one token a row are computed; None where of all.
     """
 
     inputs: frozenset[str]
@@ -74,6 +88,7 @@ class Decoder:
     cache: Literal["shared", "grown"]
     positions: int | None = None
     dtype: str = "float32"
+    logits: tuple[int, str] | None = None
 
 
 def of_manifest(manifest: Manifest) -> Decoder:
@@ -81,7 +96,11 @@ def of_manifest(manifest: Manifest) -> Decoder:
     positions = manifest.generation.positions if manifest.generation else None
     past = [tensor.dtype for tensor in manifest.inputs if tensor.name.startswith(PAST)]
     inputs = ((tensor.name, tensor.shape) for tensor in manifest.inputs)
-    return decoder(inputs, positions, past[0] if past else "float32")
+    known = decoder(inputs, positions, past[0] if past else "float32")
+    logits = next((tensor for tensor in manifest.outputs if tensor.name == "logits"), None)
+    if KEPT not in known.inputs or logits is None or not isinstance(logits.shape[-1], int):
+        return known
+    return replace(known, logits=(logits.shape[-1], logits.dtype))
 
 
 def decoder(
@@ -101,7 +120,7 @@ class BoundRun:
     One thread at a time.
     """
 
-    __slots__ = ("_binding", "_bound", "_device", "_into", "_keeps", "_model", "_names")
+    __slots__ = ("_binding", "_device", "_free", "_keeps", "_model", "_order", "_place")
 
     def __init__(
         self, model: ort.InferenceSession, slots: Values, device: str = "cpu", *, keeps: object = None
@@ -111,36 +130,41 @@ class BoundRun:
         Args:
             model: The session.
             slots: The arrays for its slots.
-            device: Where outputs stay that are bound to nothing.
+            device: Where outputs are allocated that have no place.
             keeps: What has to live as long as this does: the lease of the adapters.
         """
-        self._keeps = keeps
+        self._keeps = slots, keeps  # a binding keeps no array alive
         self._model = model
-        self._names = [output.name for output in model.get_outputs()]
         self._device = device
         self._binding = model.io_binding()
-        self._bound: dict[str, ort.OrtValue] = {}
-        self._into: dict[str, ort.OrtValue] | None = None
+        self._place: Place | None = None
+        self._free = self._order = [output.name for output in model.get_outputs()]
         self._bind(slots)
 
-    def __call__(self, feeds: Values, into: Values | None = None) -> dict[str, ort.OrtValue]:
-        """Returns the outputs by name; those named in `into` are written there."""
+    def __call__(self, feeds: Values, place: Place | None = None) -> dict[str, ort.OrtValue]:
+        """Returns the outputs by name that have no place of their own."""
+        if place is not self._place:
+            self._lay(place)
         self._bind(feeds)
-        targets = dict(into or {})
-        anew = targets != self._into
-        if anew:
-            self._binding.clear_binding_outputs()
-            self._into = targets
-        for name in self._names:
-            if name not in targets:  # what was allocated for it before is the caller's
-                self._binding.bind_output(name, self._device)
-            elif anew:
-                self._binding.bind_ortvalue_output(name, targets[name])
+        for name in self._free:  # what was allocated for it before is the caller's
+            self._binding.bind_output(name, self._device)
         self._model.run_with_iobinding(self._binding)
-        return dict(zip(self._names, self._binding.get_outputs(), strict=True))
+        if not self._free:
+            return {}
+        outputs = dict(zip(self._order, self._binding.get_outputs(), strict=True))
+        return {name: outputs[name] for name in self._free}
+
+    def _lay(self, place: Place | None) -> None:
+        """Binds what has a place now; outputs that had one have none any more."""
+        inputs, outputs = (place.inputs, place.outputs) if place else ({}, {})
+        self._binding.clear_binding_outputs()
+        self._bind(inputs)
+        for name, value in outputs.items():
+            self._binding.bind_ortvalue_output(name, value)
+        self._free = [name for name in self._order if name not in outputs]
+        self._order = [*outputs, *self._free]  # in which they are bound
+        self._place = place
 
     def _bind(self, values: Values) -> None:
         for name, value in values.items():
-            if self._bound.get(name) is not value:
-                self._binding.bind_ortvalue_input(name, value)
-                self._bound[name] = value
+            self._binding.bind_ortvalue_input(name, value)

@@ -111,12 +111,14 @@ class Generation:
                 f"Tokens to go on with: got {ids.shape} under a mask of {mask.shape}, expected ({len(self._rows)}, n) "
                 "with n of 1 or more."
             )
-        rows = [row + own[there == 1].tolist() for row, own, there in zip(self._rows, ids, mask, strict=True)]
-        self._check_room([len(row) for row in rows], self._virtual)
-        if not all(rows):
+        new = ids.tolist() if mask.all() else [own[there == 1].tolist() for own, there in zip(ids, mask, strict=True)]
+        lengths = [len(row) + len(own) for row, own in zip(self._rows, new, strict=True)]
+        self._check_room(lengths, self._virtual)
+        if not all(lengths):
             raise InputError("A row has no token to begin with.")
         logits = self._feed(ids, mask)
-        self._rows = rows
+        for row, own in zip(self._rows, new, strict=True):
+            row += own
         return logits
 
     def _check_room(self, lengths: Sequence[int], virtual: Sequence[int]) -> None:

@@ -10,6 +10,7 @@ import onnxruntime as ort
 
 from edgeadapt.bundle import CROSS, ENCODED, PAST, PRESENT, EncoderDecoderRecord
 from edgeadapt.errors import InputError, UnsupportedError
+from edgeadapt.runtime.decoder import Place
 from edgeadapt.runtime.prompts import ENDED
 from edgeadapt.runtime.rules import ruled
 from edgeadapt.runtime.sources import sounds, sources
@@ -77,7 +78,7 @@ class Rewriting:
         self._batch = len(next(iter(read.values())))
         self._count = 0
         self._read = read
-        self._seen: dict[str, ort.OrtValue] = {}
+        self._seen: Place | None = None
         self._cache = {
             name: _value(np.zeros((self._batch, heads, 0, width), model.dtype))
             for name, (heads, width) in model.layers.items()
@@ -94,9 +95,9 @@ class Rewriting:
         count, positions = self._count + ids.shape[1], self._model.positions
         if positions is not None and count > positions:
             raise InputError(f"A row would have {count} tokens, and the decoder has {positions} positions.")
-        if not self._seen:
-            self._seen = self._encoded()
-        outputs = self._halves.decode({"decoder_input_ids": _value(ids), **self._seen, **self._cache})
+        if self._seen is None:
+            self._seen = Place(self._encoded(), {})
+        outputs = self._halves.decode({"decoder_input_ids": _value(ids), **self._cache}, self._seen)
         self._cache = {name: outputs[name.replace(PAST, PRESENT)] for name in self._cache}
         self._count = count
         logits: Array = outputs["logits"].numpy()
