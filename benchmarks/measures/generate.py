@@ -25,7 +25,7 @@ HOW = (
 PASTS = (128, 512)
 PROMPTS = (64, 512)
 ROWS = 4
-FIRST_TOKENS = Counts(rounds=7, warm=2, runs=8)
+FIRST_TOKENS = Counts(rounds=7, warm=1, runs=5)
 """For prompts, which take as long as some dozens of tokens."""
 
 PAIRS: Mapping[tuple[str, str], Mapping[str, float]] = {
@@ -38,7 +38,13 @@ PAIRS: Mapping[tuple[str, str], Mapping[str, float]] = {
 }
 """What is timed against what, and the target of a token in each precision, as a ratio of times."""
 
-PROMPTS_TARGET = {("plain", "genai"): 1.0}
+PROMPT_PAIRS: Mapping[tuple[str, str], float | None] = {
+    ("plain", "genai"): 1.0,
+    ("LoRA", "plain"): None,
+    ("LoRA", "LoRA in genai"): None,
+}
+"""What is timed against what for a whole prompt, and the target."""
+
 ROWS_TARGET = 1 / 0.9
 
 
@@ -103,10 +109,9 @@ def _of(precision: str, models: Models, settings: Settings) -> list[Figure]:
         variant, against = (_Blocks(way, ROWS, past, runs).token() for way in (mixed, uniform))
         figures.append(_figure(name, paired(name, variant, against, counts), ROWS, ROWS_TARGET))
     for length in PROMPTS:
-        for one, other in PAIRS:
+        for (one, other), target in PROMPT_PAIRS.items():
             name = f"{precision}, first token of a prompt of {length}: {one} / {other}"
             variant, against = (_Blocks(ways[way], 1, length, 1).first() for way in (one, other))
-            target = PROMPTS_TARGET.get((one, other))
             figures.append(_figure(name, paired(name, variant, against, firsts), length, target))
     return figures
 
