@@ -6,6 +6,8 @@
 #   make test-transformers4   the suite on transformers 4
 #   make bench                measure speed and memory, write benchmarks/results
 #   make bench-generate       measure a real decoder beside onnxruntime-genai (Python 3.11 or newer)
+#   make bench-serving        measure ten thousand adapters of one session beside PEFT and merged models
+#   make bench-gpu            measure on an NVIDIA GPU, in an environment with onnxruntime-gpu: PYTHON_GPU=...
 #   make methods              compare every method with its own library on every kind of base, write docs/methods.md
 #   make clean                remove what these made, but for environments and the downloaded models
 PYTHON ?= python3
@@ -18,7 +20,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-generate test lint test-transformers4 bench bench-generate methods clean
+.PHONY: help demo demo-generate test lint test-transformers4 bench bench-generate bench-serving bench-gpu methods clean
 
 # Set before Python starts, so that it holds for whatever imports ONNX Runtime or transformers first.
 export ORT_DISABLE_TELEMETRY := 1
@@ -54,6 +56,14 @@ bench: $(VENV)/.installed $(MODEL)/.unpacked
 # Needs the decoder's checkpoint in .models/SmolLM2-135M-Instruct.
 bench-generate: $(VENV)/.installed $(DECODER)/.unpacked
 	@$(VENV)/bin/python -m benchmarks generate generate_memory
+
+bench-serving: $(VENV)/.installed $(MODEL)/.unpacked
+	@$(VENV)/bin/python -m benchmarks serving
+
+# The environments here have the CPU's onnxruntime, which owns the same folder.
+PYTHON_GPU ?= python3
+bench-gpu:
+	@$(PYTHON_GPU) -m benchmarks gpu
 
 methods: $(VENV)/.installed $(VENV4)/.installed $(MODEL)/.unpacked
 	@$(VENV)/bin/python -W ignore -m benchmarks.methods

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -20,8 +21,10 @@ def facts() -> dict[str, Any]:
         "load_before": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        **{name: version(name) for name in ("onnxruntime", "numpy", "edgeadapt")},
+        **{name: version(name) for name in ("numpy", "edgeadapt")},
+        "onnxruntime": _version("onnxruntime") or _version("onnxruntime-gpu"),
         "onnxruntime_genai": _version("onnxruntime-genai"),
+        "gpu": _gpu(),
         "date": datetime.now(timezone.utc).date().isoformat(),
     }
 
@@ -58,6 +61,15 @@ def _version(name: str) -> str | None:
     try:
         return version(name)
     except PackageNotFoundError:
+        return None
+
+
+def _gpu() -> str | None:
+    """Returns the GPU's name and its driver, or None where there is none."""
+    command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.partition("\n")[0] or None
+    except (OSError, subprocess.CalledProcessError):
         return None
 
 

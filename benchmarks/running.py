@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import Literal, ParamSpec, TypeVar
 
 from benchmarks import measures
 from benchmarks.results import Result
@@ -28,7 +28,12 @@ def prepare(names: Iterable[str], settings: Settings) -> None:
         compileall.compile_dir(ROOT / package, quiet=2)
     wanted = set(names)
     if wanted & {"latency", "none", "mixed", "alternating", "overhead", "memory"}:
-        _apart(_prepare_bert)
+        _apart(_prepare_bert, "fp32")
+    if measures.GPU in wanted:
+        _apart(_prepare_bert, "fp32")
+        _apart(_prepare_bert, "fp16")
+    if measures.CROWD in wanted:
+        _apart(_prepare_crowd, settings)
     if wanted & {"add", "parity"}:
         _apart(_prepare_minilm, settings)
     if wanted & set(measures.DECODERS):
@@ -59,10 +64,16 @@ def _watch(parent: int) -> None:
     os._exit(1)
 
 
-def _prepare_bert() -> None:
+def _prepare_bert(precision: Literal["fp32", "fp16"]) -> None:
     from benchmarks.models import bert
 
-    bert.prepare()
+    bert.prepare(precision)
+
+
+def _prepare_crowd(settings: Settings) -> None:
+    from benchmarks.models import crowd
+
+    crowd.prepare(settings.minilm)
 
 
 def _prepare_minilm(settings: Settings) -> None:

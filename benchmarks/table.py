@@ -139,8 +139,9 @@ def _machines(results: Iterable[Result]) -> str:
 
 def _machine(facts: Mapping[str, Any]) -> str:
     beside = f", onnxruntime-genai {found}" if (found := facts.get("onnxruntime_genai")) else ""
+    gpu = f"{found} (name, driver), " if (found := facts.get("gpu")) else ""
     return (
-        f"{facts['cpu']}, {facts['cores']} cores, {facts['memory_gb']} GB, {facts['system']}; "
+        f"{gpu}{facts['cpu']}, {facts['cores']} cores, {facts['memory_gb']} GB, {facts['system']}; "
         f"Python {facts['python']}, onnxruntime {facts['onnxruntime']}{beside}, numpy {facts['numpy']}, "
         f"edgeadapt {facts['edgeadapt']}; {facts['date']}"
     )

@@ -14,7 +14,13 @@ USUAL = ("latency", "none", "mixed", "alternating", "overhead", "memory", "add",
 DECODERS = ("generate", "generate_memory")
 """Those of a decoder, which need its checkpoint and onnxruntime-genai: `make bench-generate`."""
 
-NAMES = (*USUAL, *DECODERS)
+CROWD = "serving"
+"""Ten thousand adapters, which take a while to write: `make bench-serving`."""
+
+GPU = "gpu"
+"""What needs an NVIDIA GPU and onnxruntime-gpu: `make bench-gpu`."""
+
+NAMES = (*USUAL, *DECODERS, CROWD, GPU)
 """All measures, in the order in which they run."""
 
 

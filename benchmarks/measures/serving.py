@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 TITLE = "A crowd of adapters"
 HOW = (
-    "all-MiniLM-L6-v2 with a LoRA of rank 8 at 24 layers and a head for each of 10,000 adapters, of which 1,000 are asked for by "
-    "Zipf's law and 64 fit into `adapter_memory`; texts of 8 to 64 tokens. Eight threads hand requests to a `Batcher` "
-    "(`max_batch=16`), each with four under way. `one adapter` is the same requests, all to one; `one at a time` runs them in "
-    "a loop, switching. A block is 600 requests; blocks take turns. PEFT has the 64 adapters that are asked for most in "
-    "memory, and is asked for these alone; merged sessions are 16, a model each. Both run in processes of their own, memory "
-    "is `VmRSS` beyond what was resident after the imports."
+    "all-MiniLM-L6-v2 with a LoRA of rank 8 at 24 layers and a head for each of 10,000 adapters, of which 1,000 are "
+    "asked for by Zipf's law and 64 fit into `adapter_memory`; texts of 8 to 64 tokens. Eight threads hand requests to "
+    "a `Batcher` (`max_batch=16`), each with four under way. `one adapter` is the same requests, all to one; `one at a "
+    "time` runs them in a loop, switching. A block is 600 requests; blocks take turns. PEFT has the 64 adapters that "
+    "are asked for most in memory, and is asked for these alone; merged sessions are 16, a model each. Both run in "
+    "processes of their own, memory is `VmRSS` beyond what was resident after the imports."
 )
 CLIENTS, UNDER_WAY, MAX_BATCH = 8, 4, 16
 USUAL = Counts(rounds=7, warm=200, runs=600)
@@ -53,7 +53,7 @@ def _rates(counts: Counts) -> list[Figure]:
     budget = crowd.BUDGETED * crowd.adapter_bytes()
     session = edgeadapt.load(crowd.bundle(), threads=THREADS, adapter_memory=budget)
     asked = crowd.requests(counts.warm + counts.runs * counts.rounds)
-    latencies: dict[str, list[float]] = {"crowd": [], "one": []}
+    latencies: dict[str, list[float]] = {"crowd": [], "one": [], "loop": []}
     rates: dict[str, list[float]] = {"crowd": [], "one": [], "loop": []}
     with edgeadapt.Batcher(session, max_batch=MAX_BATCH) as batcher:
         ways: dict[str, Callable[[Sequence[Request]], list[float]]] = {
@@ -61,22 +61,22 @@ def _rates(counts: Counts) -> list[Figure]:
             "one": lambda some: _batched(batcher, some, 0),
             "loop": lambda some: _looped(session, some),
         }
-        for way in ways.values():
-            way(asked[: counts.warm])
+        for run in ways.values():
+            run(asked[: counts.warm])
         for index in range(counts.rounds):
             some = asked[counts.warm + index * counts.runs :][: counts.runs]
             for way in (*ways, *ways)[index % 3 :][:3]:
                 start = time.perf_counter()
                 found = ways[way](some)
                 rates[way].append(len(some) / (time.perf_counter() - start))
-                latencies.get(way, []).extend(found)
+                latencies[way].extend(found)
             print(
                 f"  serving, round {index + 1}: { ({way: round(each[-1]) for way, each in rates.items()}) }", flush=True
             )
     stats = session.stats()
     raw = {
         "requests_per_s": {way: median(each) for way, each in rates.items()},
-        "latency_ms": {way: np.percentile(each, (50, 99)).tolist() for way, each in latencies.items()},
+        "latency_ms": {way: np.percentile(each, (50, 99)).tolist() for way, each in latencies.items() if each},
         "adapters_read": stats.loaded,
         "adapters_evicted": stats.evicted,
         "counts": f"{counts.rounds} rounds of {counts.runs} requests",
@@ -89,9 +89,9 @@ def _rates(counts: Counts) -> list[Figure]:
         ratios = tuple(a / b for a, b in zip(rates[one], rates[other], strict=True))
         figures.append(Figure(name, median(ratios), "ratio", target, quartiles(ratios), raw))
     for way, title in (("crowd", "1,000 adapters"), ("one", "one adapter")):
-        p50, p99 = np.percentile(latencies[way], (50, 99))
-        figures.append(Figure(f"latency, median: {title}", float(p50), "ms", None, None, {}))
-        figures.append(Figure(f"latency, 99th percentile: {title}", float(p99), "ms", None, None, {}))
+        for share, kind in ((50, "median"), (99, "99th percentile")):
+            value = float(np.percentile(latencies[way], share))
+            figures.append(Figure(f"latency, {kind}: {title}", value, "ms", None, None, {}))
     return figures
 
 
@@ -171,9 +171,12 @@ def _crowd() -> dict[str, float]:
         before = _resident_kb()
         held: list[int] = []
         done = threading.Event()
-        watch = threading.Thread(
-            target=lambda: [held.append(session.stats().bytes) for _ in iter(lambda: done.wait(0.01), True)]
-        )
+
+        def look() -> None:
+            while not done.wait(0.01):
+                held.append(session.stats().bytes)
+
+        watch = threading.Thread(target=look)
         watch.start()
         _batched(batcher, asked[1000:], None)
         done.set()

@@ -1,4 +1,4 @@
-"""A bundle of BERT-base's size, its adapter folded, and 99 adapters more. The weights are random, with a seed.
+"""Bundles of BERT-base's size, the adapter folded, and 99 adapters more. The weights are random, with a seed.
 
 How long a run takes depends on the shapes of the weights and not on their values.
 """
@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,9 @@ from numpy.typing import NDArray
 from benchmarks.models.stamp import make_current
 from benchmarks.settings import CACHE
 
-FOLDER = CACHE / "bench-bert-base"
+Precision: TypeAlias = Literal["fp32", "fp16"]
+
+FOLDERS: Mapping[Precision, Path] = {"fp32": CACHE / "bench-bert-base", "fp16": CACHE / "bench-bert-base-fp16"}
 RANK, TARGETS = 8, ("query", "value")
 VOCABULARY = 30522
 SEED = 20240229
@@ -39,14 +42,15 @@ class Bert:
     others: tuple[Path, ...]
 
 
-def prepare() -> None:
+def prepare(precision: Precision = "fp32") -> None:
     """Makes the models where they are missing or out of date."""
-    make_current(FOLDER, [Path(__file__)], _make)
+    make_current(FOLDERS[precision], [Path(__file__)], lambda folder: _make(folder, precision))
 
 
-def paths() -> Bert:
+def paths(precision: Precision = "fp32") -> Bert:
     """Returns where `prepare` has put them."""
-    return Bert(FOLDER / "bundle", FOLDER / "folded.onnx", tuple(FOLDER / "adapters" / name for name in ADAPTERS[1:]))
+    home = FOLDERS[precision]
+    return Bert(home / "bundle", home / "folded.onnx", tuple(home / "adapters" / name for name in ADAPTERS[1:]))
 
 
 def inputs(rows: int, length: int = 128) -> dict[str, NDArray[np.int64]]:
@@ -55,7 +59,7 @@ def inputs(rows: int, length: int = 128) -> dict[str, NDArray[np.int64]]:
     return {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
 
 
-def _make(folder: Path) -> None:
+def _make(folder: Path, precision: Precision) -> None:
     import edgeadapt
     from edgeadapt.exporter.base import quiet
     from edgeadapt.exporter.merging import merge
@@ -69,6 +73,7 @@ def _make(folder: Path) -> None:
             {ADAPTERS[0]: adapter},
             bundle,
             task="text-classification",
+            precision=precision,
             progress=lambda stage: print(f"  BERT-base: {stage}", flush=True),
         )
     merge(bundle, [ADAPTERS[0]], folder / "folded.onnx", mode="fold")
@@ -109,8 +114,8 @@ def sibling(first: Path, home: Path, generator: np.random.Generator) -> None:
     from edgeadapt.exporter import assemble
 
     values = onnxruntime.AdapterFormat.read_adapter(str(first / assemble.WEIGHTS)).get_parameters()
-    arrays: Mapping[str, NDArray[np.float32]] = {
-        slot: generator.normal(0, 0.05, value.shape()).astype(np.float32) for slot, value in values.items()
+    arrays: Mapping[str, NDArray[np.floating]] = {
+        slot: generator.normal(0, 0.05, value.shape()).astype(value.numpy().dtype) for slot, value in values.items()
     }
     home.mkdir(parents=True)
     assemble.write_weights(home / assemble.WEIGHTS, arrays)

@@ -1,7 +1,7 @@
 """A bundle of the real all-MiniLM-L6-v2 that knows ten thousand adapters, and the requests that come to it.
 
-A LoRA of rank 8 at each of the 24 linear layers of all attentions, and a head of two labels. Those that are ever asked for have
-arrays of their own, random with a seed; of the others only the names matter, so that they are folders and no more.
+A LoRA of rank 8 at each of the 24 linear layers of all attentions, and a head of two labels. Those that are ever asked
+for have arrays of their own, random with a seed; of the others only the names matter, so they are folders and no more.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def requests(count: int, adapters: int = ASKED) -> list[Request]:
     random = np.random.default_rng(SEED)
     shares = 1 / np.arange(1, adapters + 1)
     chosen = random.choice(adapters, count, p=shares / shares.sum())
-    lengths = np.exp(random.uniform(*np.log(LENGTHS), count)).astype(int)
+    lengths = np.exp(random.uniform(np.log(LENGTHS[0]), np.log(LENGTHS[1]), count)).astype(int)
     return [
         Request(inputs(random.integers(1000, VOCABULARY, (1, length))), int(number))
         for number, length in zip(chosen, lengths, strict=True)

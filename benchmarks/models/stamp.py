@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path
 
+import onnxruntime
+
 from benchmarks.settings import ROOT
 
 # What decides the files of a bundle; the runtime and the command line only read them.
 _CODE = ("adapter.py", "parity.py", "bundle", "exporter", "graph", "methods", "tasks")
-_PACKAGES = ("torch", "transformers", "peft", "optimum", "onnx-ir", "onnxscript", "onnxruntime")
+_PACKAGES = ("torch", "transformers", "peft", "optimum", "onnx-ir", "onnxscript")
 _STAMP = "made-from.sha256"
 
 
@@ -38,7 +40,8 @@ def make_current(
 
 
 def _digest(sources: Iterable[Path], packages: tuple[str, ...]) -> str:
-    digest = hashlib.sha256("\n".join(f"{name} {version(name)}" for name in (*_PACKAGES, *packages)).encode())
+    versions = "\n".join(f"{name} {version(name)}" for name in (*_PACKAGES, *packages))
+    digest = hashlib.sha256(f"{versions}\nonnxruntime {onnxruntime.__version__}".encode())
     for source in sources:
         for path in sorted(source.rglob("*")) if source.is_dir() else [source]:
             if path.is_file() and "__pycache__" not in path.parts:

@@ -128,7 +128,7 @@ class Shared:
                 for row, each in enumerate(self._initial):
                     if each:
                         array[row, :, : each[name].shape[2]] = each[name][0]
-            values[name] = _value(array)
+            values[name] = self._model.device.value(array)
         outputs = {name.replace(PAST, PRESENT): value for name, value in values.items()}
         if self._model.logits is not None:
             count, dtype = self._model.logits

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from edgeadapt.bundle import KEPT, PAST
+from edgeadapt.runtime.provider import HOST, Device
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -81,6 +82,7 @@ class Decoder:
         positions: How many tokens it takes, or None where it knows no limit.
         dtype: What the cache holds.
         logits: Their length and dtype where only those of one token a row are computed; None where of all.
+        device: Where the cache lies.
     """
 
     inputs: frozenset[str]
@@ -89,14 +91,15 @@ class Decoder:
     positions: int | None = None
     dtype: str = "float32"
     logits: tuple[int, str] | None = None
+    device: Device = HOST
 
 
-def of_manifest(manifest: Manifest) -> Decoder:
-    """Returns what is known of a bundle's decoder."""
+def of_manifest(manifest: Manifest, device: Device = HOST) -> Decoder:
+    """Returns what is known of a bundle's decoder whose cache lies on this device."""
     positions = manifest.generation.positions if manifest.generation else None
     past = [tensor.dtype for tensor in manifest.inputs if tensor.name.startswith(PAST)]
     inputs = ((tensor.name, tensor.shape) for tensor in manifest.inputs)
-    known = decoder(inputs, positions, past[0] if past else "float32")
+    known = replace(decoder(inputs, positions, past[0] if past else "float32"), device=device)
     logits = next((tensor for tensor in manifest.outputs if tensor.name == "logits"), None)
     if KEPT not in known.inputs or logits is None or not isinstance(logits.shape[-1], int):
         return known
@@ -123,7 +126,7 @@ class BoundRun:
     __slots__ = ("_binding", "_device", "_free", "_keeps", "_model", "_order", "_place")
 
     def __init__(
-        self, model: ort.InferenceSession, slots: Values, device: str = "cpu", *, keeps: object = None
+        self, model: ort.InferenceSession, slots: Values, device: Device = HOST, *, keeps: object = None
     ) -> None:
         """Takes a session and what fills its slots.
 
@@ -147,7 +150,7 @@ class BoundRun:
             self._lay(place)
         self._bind(feeds)
         for name in self._free:  # what was allocated for it before is the caller's
-            self._binding.bind_output(name, self._device)
+            self._binding.bind_output(name, self._device.kind, self._device.index)
         self._model.run_with_iobinding(self._binding)
         if not self._free:
             return {}

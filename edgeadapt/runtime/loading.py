@@ -53,7 +53,7 @@ def load(
         BundleError: The bundle is unsafe, damaged, made by a newer edgeadapt, or ONNX Runtime is too old for it.
         AdapterError: The base's own arrays do not fit the model, all reasons.
         ProviderError: There is no such provider, or CUDA was asked for and does not work here.
-        ConfigError: An option has no meaning.
+        ConfigError: An option has no meaning, or `"low"` is given for weights of 4 bits, which it makes larger.
 
     Example:
         >>> session = load("bundle")  # doctest: +SKIP
@@ -80,6 +80,11 @@ def load(
     folder = Path(path)
     manifest = read_manifest(folder)
     check_version(manifest.model.onnxruntime)
+    if memory == "low" and manifest.model.precision == "int4":
+        raise ConfigError(
+            "memory='low' is for weights that are read as they lie in the file. Those of int4 are small, and as they "
+            "lie they are made whole again in every run: more memory and much more time.\nLeave memory='fast'."
+        )
     names = adapter_names(folder)
     home = folder / ADAPTERS / NONE
     if NONE not in names:

@@ -75,6 +75,11 @@ class Opening:
             raise ConfigError(
                 f"memory: got {self.memory!r}, expected 'fast' or 'low'{nearest(str(self.memory), modes)}."
             )
+        if self.options and str(self.options.get("enable_cuda_graph", "0")).lower() not in ("0", "false"):
+            raise ConfigError(
+                "enable_cuda_graph replays a run on the addresses of its first one, and adapters, inputs and the "
+                "length of a text change between runs: the answers would be another run's.\nLeave it out."
+            )
         if self.provider == "cpu" and self.options:
             raise ConfigError(
                 "provider_options are for a GPU or another device, and the provider is 'cpu'.\nLeave them out."
@@ -98,6 +103,10 @@ class Device:
         """Returns `array` on this device; on the CPU in the same memory, which the value keeps alive."""
         whole = array if array.flags.c_contiguous else np.ascontiguousarray(array)
         return ort.OrtValue.ortvalue_from_numpy(whole, self.kind, self.index)
+
+
+HOST = Device("cpu")
+"""Where callers' arrays are."""
 
 
 def open_model(path: Path, opening: Opening, *, growing: bool = False) -> tuple[ort.InferenceSession, Device]:

@@ -17,7 +17,7 @@ from edgeadapt.runtime.fit import array_problems
 from edgeadapt.runtime.generation import Generation, Limits, gathered, replay, stream
 from edgeadapt.runtime.inputs import check_inputs
 from edgeadapt.runtime.prompts import prompts
-from edgeadapt.runtime.provider import Device, ProviderName
+from edgeadapt.runtime.provider import HOST, Device, ProviderName
 from edgeadapt.runtime.refresh import Refreshed, refresh
 from edgeadapt.runtime.rows import passes, taken, together
 from edgeadapt.runtime.sampling import Sampler, Sampling
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from edgeadapt.runtime.choice import Row
     from edgeadapt.runtime.filling import Array
     from edgeadapt.runtime.generation import Stop
-
-_HOST = Device("cpu")
 
 
 class Session:
@@ -63,7 +61,7 @@ class Session:
         self._device = device
         self._outputs = [output.name for output in manifest.outputs]
         self._store = store
-        self._texts = Texts(manifest, model, encoder, store)
+        self._texts = Texts(manifest, model, encoder, store, device)
         self._refreshing = threading.Lock()
         self._ran = Ran()
 
@@ -391,7 +389,7 @@ class Session:
         return together(parts, groups, counts, self.manifest.outputs)
 
     def _run(self, inputs: Mapping[str, Array], filling: Filling) -> dict[str, Array]:
-        feeds = {name: _HOST.value(array) for name, array in inputs.items()}
+        feeds = {name: HOST.value(array) for name, array in inputs.items()}
         values = self._model.run_with_ort_values(self._outputs, {**feeds, **filling.values})
         return {name: value.numpy() for name, value in zip(self._outputs, values, strict=True)}
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edgeadapt.bundle import Manifest
     from edgeadapt.runtime.decoder import Decoder, Run
     from edgeadapt.runtime.filling import Array, Filling
+    from edgeadapt.runtime.provider import Device
     from edgeadapt.runtime.store import AdapterStore, Lease
 
 
@@ -30,12 +31,14 @@ class Texts:
         model: ort.InferenceSession,
         encoder: ort.InferenceSession | None,
         store: AdapterStore,
+        device: Device,
     ) -> None:
-        """Takes a bundle's models and its adapters."""
+        """Takes a bundle's models, its adapters, and where these and caches lie."""
         self._manifest = manifest
         self._model = model
         self._encoder = encoder
         self._store = store
+        self._device = device
 
     def begin(self, batch: int, adapter: Choices) -> Generation:
         """Returns an empty text of so many rows.
@@ -92,12 +95,12 @@ class Texts:
                 f"A bundle for {self._manifest.task} generates no text.\n"
                 "Export its base for the task text-generation: --task text-generation."
             )
-        return of_manifest(self._manifest)
+        return of_manifest(self._manifest, self._device)
 
     def _run(self, model: ort.InferenceSession, filling: Filling, lease: Lease | None) -> Run:
         """Returns what runs a model with these arrays in those slots that it has."""
         if self._encoder is None:
-            return BoundRun(model, filling.values, keeps=lease)
+            return BoundRun(model, filling.values, self._device, keeps=lease)
         names = {value.name for value in model.get_inputs()}
         own = {name: value for name, value in filling.values.items() if name in names}
-        return BoundRun(model, own, keeps=lease)
+        return BoundRun(model, own, self._device, keeps=lease)

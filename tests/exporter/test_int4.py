@@ -107,6 +107,11 @@ def test_it_says_the_same_on_the_device(bundle: tuple[Path, Exported]) -> None:
         assert verify(session, name).passed
 
 
+def test_a_mode_that_would_make_them_larger_is_refused(bundle: tuple[Path, Exported]) -> None:
+    with pytest.raises(ConfigError, match="memory='low' is for weights that are read as they lie"):
+        edgeadapt.load(bundle[1].path, memory="low")
+
+
 def test_it_generates_each_row_with_its_adapter(bundle: tuple[Path, Exported]) -> None:
     session = edgeadapt.load(bundle[1].path)
     prompts = [[20, 30, 40, 50], [70, 80]]

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import onnxruntime as ort
 import pytest
 
-from edgeadapt.errors import ProviderError
+from edgeadapt.errors import ConfigError, ProviderError
 from edgeadapt.runtime import load, provider
 from tests.runtime.tiny_bundle import TinyBundle
 
@@ -110,3 +110,8 @@ def test_numbers_are_not_rounded_to_tf32_unless_asked_for(
             load(headed.path, "cuda", provider_options=options)
     assert asked[0] == (provider.CUDA, {"use_tf32": "0", "device_id": 1})
     assert asked[2] == (provider.CUDA, {"use_tf32": "1"})
+
+
+def test_a_replay_of_other_runs_is_refused(headed: TinyBundle) -> None:
+    with pytest.raises(ConfigError, match="enable_cuda_graph replays a run on the addresses of its first one"):
+        load(headed.path, "auto", provider_options={"enable_cuda_graph": "1"})
