@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,10 +26,8 @@ from edgeadapt.errors import (
 from edgeadapt.exporter.pipeline import export
 from edgeadapt.runtime import Batcher, Session, load, store
 from tests import tiny
+from tests.runtime.gatekeeper import LONG, TOLERANCE, Gatekeeper, expect
 from tests.runtime.tiny_bundle import TinyBundle, inputs
-
-LONG = 60.0
-TOLERANCE = 1e-5
 
 
 class Gate(nn.Module):
@@ -86,47 +77,6 @@ def texts(count: int, seed: int, most: int = 60) -> list[dict[str, Any]]:
         kinds = random.integers(0, 2, (1, length))
         rows.append({"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": kinds})
     return rows
-
-
-def expect(got: dict[str, Any], alone: dict[str, Any], tolerance: float = TOLERANCE) -> None:
-    """Compares answers: names, shapes and dtypes are the same, numbers nearly so."""
-    assert list(got) == list(alone)
-    for name, array in alone.items():
-        assert isinstance(got[name], np.ndarray)
-        assert (got[name].shape, got[name].dtype) == (array.shape, array.dtype)
-        np.testing.assert_allclose(got[name], array, atol=tolerance, rtol=0)
-
-
-class Gatekeeper:
-    """Holds runs of a session back until it is opened, and writes down which adapters they had."""
-
-    def __init__(self, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.open = threading.Event()
-        self.begun = threading.Event()
-        self.runs: list[Any] = []
-        run = session.run
-
-        def held(inputs: Any, adapter: Any = None) -> Any:
-            self.runs.append(adapter)
-            self.begun.set()
-            assert self.open.wait(LONG)
-            return run(inputs, adapter)
-
-        monkeypatch.setattr(session, "run", held)
-
-
-@pytest.fixture
-def gatekeeper(session: Session, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gatekeeper]:
-    made = Gatekeeper(session, monkeypatch)
-    yield made
-    made.open.set()
-
-
-def until(holds: Any) -> None:
-    end = time.monotonic() + LONG
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.001)
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -298,122 +248,6 @@ def test_what_fails_at_the_run_fails_alone(tokens: Path) -> None:
             futures[1].result(LONG)
         with pytest.raises(AdapterError, match="There is no adapter 'five'"):
             futures[3].result(LONG)
-
-
-def test_cancelled_requests_are_not_run(session: Session, gatekeeper: Gatekeeper) -> None:
-    with Batcher(session, max_batch=1) as batcher:
-        first = batcher.submit(inputs(1), "spam")
-        assert gatekeeper.begun.wait(LONG)
-        second, third = batcher.submit(inputs(1), "short"), batcher.submit(inputs(1), "polite")
-        assert second.cancel()
-        assert not first.cancel()
-        gatekeeper.open.set()
-        assert third.result(LONG) and first.result(LONG)
-    assert gatekeeper.runs == ["spam", "polite"]
-    assert batcher.stats().cancelled == 1
-    with pytest.raises(CancelledError):
-        second.result(0)
-
-
-def test_a_full_queue_holds_callers_back(session: Session, gatekeeper: Gatekeeper) -> None:
-    with Batcher(session, max_batch=1, max_queue=2) as batcher:
-        taken = batcher.submit(inputs(1))
-        assert gatekeeper.begun.wait(LONG)
-        waiting = [batcher.submit(inputs(1), timeout=0) for _ in range(2)]
-        for timeout in (0, 0.05):
-            with pytest.raises(BusyError, match="2 rows wait already"):
-                batcher.submit(inputs(1), timeout=timeout)
-        with ThreadPoolExecutor(1) as pool:
-            held = pool.submit(batcher.submit, inputs(1), "spam")
-            until(lambda: batcher.stats().waiting == 3)
-            assert not held.done()
-            gatekeeper.open.set()
-            expect(held.result(LONG).result(LONG), session.run(inputs(1), "spam"))
-        assert all(future.result(LONG) for future in (taken, *waiting))
-    assert batcher.stats().refused == 2
-
-
-def test_a_callback_that_submits_does_not_wait_for_its_own_thread(session: Session) -> None:
-    answers: list[Future[Any]] = []
-
-    def again(future: Future[Any]) -> None:
-        if len(answers) < 20:
-            answers.append(batcher.submit(inputs(1), "spam"))
-            answers[-1].add_done_callback(again)
-
-    with Batcher(session, max_batch=1, max_queue=1, max_wait_ms=0) as batcher:
-        for _ in range(4):
-            batcher.submit(inputs(1)).add_done_callback(again)
-        until(lambda: len(answers) >= 20 and all(future.done() for future in list(answers)))
-
-
-def test_close_finishes_what_was_taken(session: Session, gatekeeper: Gatekeeper) -> None:
-    batcher = Batcher(session, max_batch=2, max_wait_ms=LONG * 1000)
-    futures = [batcher.submit(inputs(1), "spam") for _ in range(5)]
-    assert gatekeeper.begun.wait(LONG)
-    batcher.close(wait=False)
-    with pytest.raises(ClosedError, match="The batcher is closed"):
-        batcher.submit(inputs(1))
-    assert not any(future.done() for future in futures)
-    gatekeeper.open.set()
-    batcher.close()
-    assert all(future.done() and future.result() for future in futures)
-    batcher.close()
-    assert batcher.stats().rows == 5
-
-
-def test_a_batcher_that_is_let_go_leaves_no_thread(session: Session) -> None:
-    before = set(threading.enumerate())
-    batcher = Batcher(session, workers=2, max_wait_ms=0)
-    own = set(threading.enumerate()) - before
-    assert len(own) == 2
-    assert batcher.submit(inputs(1)).result(LONG)
-    del batcher
-    gc.collect()
-    for thread in own:
-        thread.join(LONG)
-        assert not thread.is_alive()
-
-
-@pytest.mark.parametrize("end", ["", "raise SystemExit(3)", "del batcher"])
-def test_the_interpreter_ends_and_finishes_what_was_taken(headed: TinyBundle, end: str) -> None:
-    code = f"""
-import numpy as np, edgeadapt
-batcher = edgeadapt.Batcher(edgeadapt.load({str(headed.path)!r}), max_wait_ms=3_600_000)
-for _ in range(3):
-    future = batcher.submit({{"x": np.ones((1, 5, 4), np.float32)}}, "spam")
-    future.add_done_callback(lambda future: print(future.result()["logits"].shape, flush=True))
-{end}
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=LONG)
-    assert (done.returncode, done.stderr) == (3 if "Exit" in end else 0, "")
-    assert done.stdout.split("\n")[:3] == ["(1, 2)"] * 3
-
-
-def test_coroutines_wait_for_room_and_the_loop_runs_on(session: Session, gatekeeper: Gatekeeper) -> None:
-    choices = ["spam", "short", None, "polite"] * 8
-
-    async def all_at_once(batcher: Batcher) -> Sequence[Any]:
-        tasks = [asyncio.create_task(batcher.run(inputs(1, seed=n), name)) for n, name in enumerate(choices)]
-        ticks = 0
-        while batcher.stats().waiting < len(choices) - 4:
-            await asyncio.sleep(0.001)
-        for _ in range(20):
-            await asyncio.sleep(0.001)
-            ticks += 1
-        assert ticks == 20 and not any(task.done() for task in tasks)
-        tasks[-1].cancel()
-        gatekeeper.open.set()
-        return await asyncio.gather(*tasks, return_exceptions=True)
-
-    with Batcher(session, max_batch=4, max_queue=2) as batcher:
-        answers = asyncio.run(all_at_once(batcher))
-        with pytest.raises(AdapterError, match="There is no adapter 'nobody'"):
-            asyncio.run(batcher.run(inputs(1), "nobody"))
-    assert isinstance(answers[-1], asyncio.CancelledError)
-    assert batcher.stats().cancelled == 1
-    for number, (name, got) in enumerate(zip(choices[:-1], answers, strict=False)):
-        expect(got, session.run(inputs(1, seed=number), name))
 
 
 def test_a_bundle_that_generates_is_refused(session: Session) -> None:
