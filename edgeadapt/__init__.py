@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edgeadapt.errors import EdgeAdaptError
     from edgeadapt.exporter.pipeline import export
-    from edgeadapt.runtime import Session, load
+    from edgeadapt.runtime import Batcher, Session, load
     from edgeadapt.runtime.pipeline import pipeline
 
 # Here and nowhere else: whichever module of the package imports onnxruntime, this line ran before.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
-__all__ = ["EdgeAdaptError", "Session", "__version__", "export", "load", "pipeline"]
+__all__ = ["Batcher", "EdgeAdaptError", "Session", "__version__", "export", "load", "pipeline"]
 
 _HOMES = {
+    "Batcher": "edgeadapt.runtime",
     "EdgeAdaptError": "edgeadapt.errors",
     "Session": "edgeadapt.runtime",
     "export": "edgeadapt.exporter.pipeline",

@@ -12,6 +12,8 @@
     ├── AdapterError           an adapter is unknown, unsafe in name, or doesn't fit this bundle
     ├── InputError             inputs of a run have wrong names, dtypes or shapes
     ├── ProviderError          the execution provider that was asked for is not there
+    ├── BusyError              more requests wait than are let in, and the time to wait for room is over
+    ├── ClosedError            a batcher takes no requests any more
     └── ParityError            the numbers differ from PyTorch's, or an adapter has no effect
 
 A message says what was found, what was got and expected, then what to do. Everything that is wrong is collected and
@@ -89,6 +91,14 @@ class InputError(EdgeAdaptError):
 
 class ProviderError(EdgeAdaptError):
     """The execution provider that was asked for is not there."""
+
+
+class BusyError(EdgeAdaptError):
+    """More requests wait than are let in, and the time to wait for room is over."""
+
+
+class ClosedError(EdgeAdaptError):
+    """A batcher takes no requests any more."""
 
 
 class ParityError(EdgeAdaptError):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from edgeadapt.errors import AdapterError, ConfigError, InputError, listed, nearest
@@ -44,7 +44,34 @@ def chosen_rows(choices: Choices, adapters: Registry, slots: Sequence[Slot], bat
     return rows[:1] if len(set(rows)) == 1 else rows
 
 
-def chosen(choice: Choice, adapters: Registry, slots: Sequence[Slot]) -> Row:
+class Names(Mapping[str, str]):
+    """The names that can be chosen, each by itself: with these `chosen` checks a choice, and no adapter is read."""
+
+    __slots__ = ("_others",)
+
+    def __init__(self, others: Collection[str]) -> None:
+        """Takes all names but the base's; they may change."""
+        self._others = others
+
+    def __getitem__(self, name: str) -> str:
+        """Returns the name.
+
+        Raises:
+            KeyError: There is none.
+        """
+        if name == NONE or name in self._others:
+            return name
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        yield NONE
+        yield from self._others
+
+    def __len__(self) -> int:
+        return 1 + len(self._others)
+
+
+def chosen(choice: Choice, adapters: Mapping[str, T], slots: Sequence[Slot]) -> tuple[tuple[T, float], ...]:
     """Returns the row of one choice; the parts of a blend come sorted by name, so that equal blends are equal rows.
 
     Raises:
@@ -73,7 +100,7 @@ def named(name: str, adapters: Mapping[str, T]) -> T:
     raise AdapterError(f"There is no adapter {name!r}{nearest(name, others)}.\nThere are: {listed(others)}.")
 
 
-def _blend(weights: Mapping[str, float], adapters: Registry) -> Row:
+def _blend(weights: Mapping[str, float], adapters: Mapping[str, T]) -> tuple[tuple[T, float], ...]:
     if not weights:
         raise ConfigError("A blend is empty.\nName its adapters, such as {'spam': 0.5}, or pass None for the base.")
     if NONE in weights:
@@ -84,7 +111,7 @@ def _blend(weights: Mapping[str, float], adapters: Registry) -> Row:
     return tuple((named(name, adapters), float(weights[name])) for name in sorted(weights))
 
 
-def _check_base(adapters: Registry, slots: Sequence[Slot]) -> None:
+def _check_base(adapters: Mapping[str, object], slots: Sequence[Slot]) -> None:
     sites = list(dict.fromkeys(slot.site for slot in slots if slot.neutral is None))
     if sites:
         others = [name for name in adapters if name != NONE]

@@ -1,8 +1,9 @@
-"""What a session has done so far."""
+"""What a session, and a batcher before it, have done so far."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -64,3 +65,69 @@ class Ran:
             misses=counts.misses,
             bytes=counts.bytes,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class BatcherStats:
+    """Counts since a batcher was made, and what waits now.
+
+    Attributes:
+        batches: Runs that gave answers.
+        rows: Their rows.
+        mean_rows: Rows of a batch on average; 0.0 before the first one.
+        padding: The part of all tokens that was padding, 0.0 to 1.0; 0.0 where rows aren't padded.
+        waiting: Rows that wait now, those of callers that wait for room included.
+        cancelled: Rows that were cancelled before they were run.
+        failed: Rows whose run failed.
+        refused: Requests that were refused at once: wrong inputs, unknown adapters, no room in time.
+    """
+
+    batches: int
+    rows: int
+    mean_rows: float
+    padding: float
+    waiting: int
+    cancelled: int
+    failed: int
+    refused: int
+
+
+class Batched:
+    """Counts batches. Threads share it."""
+
+    __slots__ = ("_batches", "_cancelled", "_failed", "_lock", "_padded", "_refused", "_rows", "_tokens")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._batches = self._rows = self._tokens = self._padded = 0
+        self._cancelled = self._failed = self._refused = 0
+
+    def count(self, lengths: Sequence[int]) -> None:
+        """Counts a batch whose rows have so many tokens each."""
+        padded = max(lengths) * len(lengths)
+        with self._lock:
+            self._batches += 1
+            self._rows += len(lengths)
+            self._padded += padded
+            self._tokens += sum(lengths)
+
+    def miss(self, *, cancelled: int = 0, failed: int = 0, refused: int = 0) -> None:
+        """Counts rows that got no answer."""
+        with self._lock:
+            self._cancelled += cancelled
+            self._failed += failed
+            self._refused += refused
+
+    def stats(self, waiting: int) -> BatcherStats:
+        """Returns all counts."""
+        with self._lock:
+            return BatcherStats(
+                self._batches,
+                self._rows,
+                mean_rows=self._rows / self._batches if self._batches else 0.0,
+                padding=1 - self._tokens / self._padded if self._padded else 0.0,
+                waiting=waiting,
+                cancelled=self._cancelled,
+                failed=self._failed,
+                refused=self._refused,
+            )

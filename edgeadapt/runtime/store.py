@@ -368,6 +368,9 @@ class Records(Mapping[str, "AdapterRecord"]):
             raise KeyError(name)
         return self._store.record(name)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._store.known
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._store.known)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from edgeadapt.runtime import Session, load
+from tests.runtime.gatekeeper import Gatekeeper
 from tests.runtime.tiny_bundle import TinyBundle, build
 
 
@@ -44,3 +46,11 @@ def own(tmp_path: Path) -> TinyBundle:
 def session(headed: TinyBundle) -> Session:
     """`headed`, loaded."""
     return load(headed.path)
+
+
+@pytest.fixture
+def gatekeeper(session: Session, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gatekeeper]:
+    """Holds back the runs of `session`."""
+    made = Gatekeeper(session, monkeypatch)
+    yield made
+    made.open.set()

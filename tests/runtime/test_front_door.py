@@ -11,7 +11,7 @@ import pytest
 
 import edgeadapt
 
-NAMES = ["EdgeAdaptError", "Session", "__version__", "export", "load", "pipeline"]
+NAMES = ["Batcher", "EdgeAdaptError", "Session", "__version__", "export", "load", "pipeline"]
 
 
 def run(code: str, **environment: str) -> str:
