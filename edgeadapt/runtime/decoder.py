@@ -95,11 +95,17 @@ class Decoder:
 
 
 def of_manifest(manifest: Manifest, device: Device = HOST) -> Decoder:
-    """Returns what is known of a bundle's decoder whose cache lies on this device."""
+    """Returns what is known of a bundle's decoder that runs on this device.
+
+    Its cache lies there, too. But ONNX Runtime's `GroupQueryAttention` has no kernel for float32 on a GPU: it runs on
+    the CPU, and a shared cache that lies elsewhere is not the one that it writes.
+    """
     positions = manifest.generation.positions if manifest.generation else None
     past = [tensor.dtype for tensor in manifest.inputs if tensor.name.startswith(PAST)]
     inputs = ((tensor.name, tensor.shape) for tensor in manifest.inputs)
-    known = replace(decoder(inputs, positions, past[0] if past else "float32"), device=device)
+    known = decoder(inputs, positions, past[0] if past else "float32")
+    if known.cache == "grown" or known.dtype == "float16":
+        known = replace(known, device=device)
     logits = next((tensor for tensor in manifest.outputs if tensor.name == "logits"), None)
     if KEPT not in known.inputs or logits is None or not isinstance(logits.shape[-1], int):
         return known

@@ -211,8 +211,10 @@ def test_a_cache_lies_on_the_gpu(decoders: Path) -> None:
     cache: Any = text._cache
     values = cache._place.inputs if session.manifest.inputs and hasattr(cache, "_place") else cache._values
 
-    kept = {name: value.device_name().lower() for name, value in values.items() if name.startswith(PAST)}
-    assert kept and set(kept.values()) == {"cuda"}
+    kept = {value.device_name().lower() for name, value in values.items() if name.startswith(PAST)}
+    # ONNX Runtime's GroupQueryAttention for float32 is the CPU's.
+    shared = hasattr(cache, "_place")
+    assert kept == {"cpu" if shared and session.manifest.model.precision == "fp32" else "cuda"}
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
