@@ -26,6 +26,8 @@ Stamp: TypeAlias = tuple[tuple[str, int, int, int], ...]
 _LOG = logging.getLogger("edgeadapt")
 _TRIES = 5
 """How often an adapter is read that is replaced meanwhile."""
+_FAILED = 8
+"""How many useless states of one adapter's folder are remembered."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +67,7 @@ class AdapterStore:
         # Never changed, only replaced, under the lock: whoever reads it has it for good.
         self._known: Mapping[str, Known] = {each.name: each for each in known}
         self._stamps: dict[Known, Stamp] = {}
-        self._failed: dict[str, Stamp] = {}
+        self._failed: dict[str, tuple[Stamp, ...]] = {}
         self._reading: dict[Known, threading.Lock] = {}
         self._hidden: frozenset[str] = frozenset()
         self._lock = threading.Lock()
@@ -149,7 +151,8 @@ class AdapterStore:
             current = self._known.get(known.name) is known
             if current:
                 self._stamps[known] = stamp
-                self._failed.pop(known.name, None)
+                if failed := self._failed.get(known.name):
+                    self._failed[known.name] = tuple(each for each in failed if each != stamp)
             return self.memory.hold("read", known, loaded, loaded.size(), keep=current)
 
     def stamp(self, known: Known) -> Stamp | None:
@@ -260,16 +263,21 @@ class AdapterStore:
             self.memory.drop("read", gone)
 
     def _report(self, name: str, stamp: Stamp, error: EdgeAdaptError) -> None:
-        """Logs once that a folder can't be used, until it is another one."""
+        """Logs once that a folder can't be used, until it is another one.
+
+        Its last few states are remembered: a thread may come late with what it read before the folder was replaced.
+        """
         with self._lock:
-            new = self._failed.get(name) != stamp
-            self._failed[name] = stamp
+            failed = self._failed.get(name, ())
+            new = stamp not in failed
+            if new:
+                self._failed[name] = (*failed[1 - _FAILED :], stamp)
         if new:
             _LOG.warning("adapter %r can't be used: %s", name, error)
 
     def has_failed(self, name: str, stamp: Stamp) -> bool:
         """Tells whether a folder was found useless already, as it is."""
-        return self._failed.get(name) == stamp
+        return stamp in self._failed.get(name, ())
 
     def _check_size(self, loaded: LoadedAdapter) -> None:
         if self.memory.limit is not None and loaded.size() > self.memory.limit:

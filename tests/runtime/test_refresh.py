@@ -99,6 +99,27 @@ def test_a_broken_replacement_is_told_once_and_the_old_one_runs(
     assert np.abs(logits(session, "short") - before).max() > 0.01
 
 
+def test_a_broken_folder_that_comes_back_is_not_told_again(
+    own: TinyBundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    session = load(own.path)
+    logits(session, "short")
+    there, good = own.path / "adapters" / "short", arrays(3, 50)
+    put(own, "short", good, tmp_path)
+    weights = there / "weights.onnx_adapter"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    assert list(session.refresh().failed) == ["short"]
+    there.rename(broken := tmp_path / "broken")
+    put(own, "short", good, tmp_path)
+    assert session.refresh().replaced == ("short",)
+    there.rename(tmp_path / "good")
+    broken.rename(there)
+    assert session.refresh() == NOTHING
+    assert caplog.text.count("adapter 'short' can't be used") == 1
+    wanted = TinyBundle(own.path, own.base, {"short": good}).expected(inputs()["x"][0], "short")["logits"]
+    np.testing.assert_allclose(logits(session, "short"), wanted, atol=1e-5)
+
+
 def test_what_was_done_by_hand_stays(own: TinyBundle, tmp_path: Path) -> None:
     session = load(own.path)
     session.remove_adapter("spam")
