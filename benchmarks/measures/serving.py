@@ -35,7 +35,7 @@ HOW = (
     "are asked for most in memory, and is asked for these alone; merged sessions are 16, a model each. Both run in "
     "processes of their own, memory is `VmRSS` beyond what was resident after the imports."
 )
-CLIENTS, UNDER_WAY, MAX_BATCH = 8, 4, 16
+CLIENTS, UNDER_WAY, MAX_BATCH = 8, 8, 16
 USUAL = Counts(rounds=7, warm=200, runs=600)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime as ort
 
 from edgeadapt.errors import AdapterError, BundleError
-from edgeadapt.runtime.filling import Filling, stretched
+from edgeadapt.runtime.filling import Filling, side_by_side, stretched
 from edgeadapt.runtime.fit import cache_layers, check_fit
 
 if TYPE_CHECKING:
@@ -75,9 +75,15 @@ def read_base(bundle: Path, folder: Path, record: AdapterRecord, manifest: Manif
 
 
 def read_loaded(
-    folder: Path, record: AdapterRecord, name: str, base: LoadedAdapter, manifest: Manifest
+    folder: Path,
+    record: AdapterRecord,
+    name: str,
+    base: LoadedAdapter,
+    manifest: Manifest,
+    *,
+    checked: bool = False,
 ) -> LoadedAdapter:
-    """Returns the adapter in `folder`, whose files were verified, under `name`.
+    """Returns the adapter in `folder`, whose files were verified, under `name`; `checked`: it is known to fit.
 
     Raises:
         AdapterError: All that does not fit the model.
@@ -88,7 +94,8 @@ def read_loaded(
     # A file that the record doesn't list was not verified.
     arrays = _arrays(folder / WEIGHTS) if WEIGHTS in record.files else {}
     neutrals = stretched(arrays, manifest.slots)
-    check_fit(name, record, arrays, {**base.filling.arrays, **neutrals}, manifest)
+    if not checked:
+        check_fit(name, record, arrays, {**base.filling.arrays, **neutrals}, manifest)
     layers = cache_layers(manifest)
     cache = {layer: arrays[layer] for layer in layers if layer in arrays}
     # Under the manifest's strings: a bundle may hold thousands of adapters, and each slot's name is there once.
@@ -104,10 +111,14 @@ def _once(names: frozenset[str]) -> frozenset[str]:
 
 
 def _arrays(path: Path) -> Mapping[str, Array]:
-    """Returns the arrays of a file, by slot."""
+    """Returns the arrays of a file, by slot, in memory of their own."""
     try:
         # The values are views of the file, which older versions let go with `file`: held here until all are copied.
         file = ort.AdapterFormat.read_adapter(str(path))
-        return {name: np.array(value.numpy(), order="C") for name, value in file.get_parameters().items()}
+        found = {name: value.numpy() for name, value in file.get_parameters().items()}
+        arrays = side_by_side({name: (array.shape, array.dtype) for name, array in found.items()})
+        for name, array in found.items():
+            arrays[name][...] = array
+        return arrays
     except Exception as error:  # ONNX Runtime's exceptions have no root of their own
         raise BundleError(f"ONNX Runtime can't read {path}: {error}\nConvert the adapter again.") from error

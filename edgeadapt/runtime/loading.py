@@ -11,9 +11,10 @@ from edgeadapt.errors import BundleError, ConfigError, nearest
 from edgeadapt.runtime.adapters import NONE, read_base
 from edgeadapt.runtime.memory import bytes_of
 from edgeadapt.runtime.provider import MemoryMode, Opening, ProviderName, open_model
+from edgeadapt.runtime.reading import Known
 from edgeadapt.runtime.session import Session
 from edgeadapt.runtime.signature import check_signature, check_version
-from edgeadapt.runtime.store import AdapterStore, Known
+from edgeadapt.runtime.store import AdapterStore
 
 if TYPE_CHECKING:
     from edgeadapt.bundle import Manifest

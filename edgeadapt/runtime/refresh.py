@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from edgeadapt.errors import BundleError, EdgeAdaptError
 from edgeadapt.runtime.adapters import NONE, LoadedAdapter
-from edgeadapt.runtime.store import AdapterStore, Known, Stamp, stamp_of
+from edgeadapt.runtime.reading import Known, Stamp, stamp_of
+from edgeadapt.runtime.store import AdapterStore
 
 if TYPE_CHECKING:
     from edgeadapt.bundle import Manifest
@@ -58,11 +59,11 @@ def refresh(folder: Path, manifest: Manifest, store: AdapterStore) -> Refreshed:
     for each in known.values():
         before = store.stamp(each) if each.listed and each not in gone else None
         now_stamp = stamp_of(each.folder) if before is not None else None
-        if now_stamp == before or now_stamp is None or store.has_failed(each.name, now_stamp):
+        if now_stamp == before or now_stamp is None or store.reader.has_failed(each.name, now_stamp):
             continue
         fresh = Known(each.name, each.folder, listed=True)
         try:
-            put.append((fresh, *store.read(fresh)))
+            put.append((fresh, *store.reader.read(fresh)))
             replaced.append(each)
         except EdgeAdaptError as error:
             failed[each.name] = error

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgeadapt.errors import UnsupportedError
+from edgeadapt.runtime.filling import side_by_side
 from edgeadapt.runtime.fit import Symbol, symbol_of
 
 if TYPE_CHECKING:
@@ -20,30 +21,41 @@ def stacked(rows: Sequence[Mapping[str, Array]], slots: Sequence[Slot]) -> dict[
 
     Ranks and label counts are padded with zeros to the largest: a zero rank adds 0, a zero label is cut off again.
     """
+    columns = {slot.name: [row[slot.name] for row in rows] for slot in slots}
     lengths: dict[Symbol, int] = {}
     for slot in slots:
         for axis, dimension in enumerate(slot.shape[1:], start=1):
             if isinstance(dimension, str):
                 symbol = symbol_of(slot, dimension)
-                lengths[symbol] = max(lengths.get(symbol, 1), *(row[slot.name].shape[axis] for row in rows))
-    stacks = {}
+                lengths[symbol] = max(lengths.get(symbol, 1), *(array.shape[axis] for array in columns[slot.name]))
+    stacks: dict[str, Array] = {}
+    wanted = {}
     for slot in slots:
+        arrays = columns[slot.name]
         shape = tuple(lengths[symbol_of(slot, size)] if isinstance(size, str) else size for size in slot.shape[1:])
-        stacks[slot.name] = _stack([row[slot.name] for row in rows], shape)
+        first = arrays[0]
+        if any(array is not first for array in arrays):
+            wanted[slot.name] = (len(arrays), *shape), first.dtype
+        elif first.shape[1:] == shape:
+            stacks[slot.name] = first
+        else:
+            wanted[slot.name] = (1, *shape), first.dtype
+    for name, stack in side_by_side(wanted).items():
+        _fill(stack, columns[name])
+        stacks[name] = stack
     return stacks
 
 
-def _stack(arrays: Sequence[Array], shape: tuple[int, ...]) -> Array:
-    first = arrays[0]
-    if all(array is first for array in arrays):
-        if first.shape[1:] == shape:
-            return first
-        arrays = arrays[:1]
-    stack = np.zeros((len(arrays), *shape), first.dtype)
+def _fill(stack: Array, arrays: Sequence[Array]) -> None:
+    """Copies one array into each row, `(1, ...)` each, with zeros where a row is longer than its array."""
+    arrays = arrays[: len(stack)]
+    if all(array.shape[1:] == stack.shape[1:] for array in arrays):
+        np.concatenate(arrays, out=stack)
+        return
+    stack[...] = 0
     for row, array in enumerate(arrays):
         region: tuple[int | slice, ...] = (row, *map(slice, array.shape[1:]))
         stack[region] = array[0]
-    return stack
 
 
 def passes(rows: Sequence[Mapping[str, Array]], slots: Sequence[Slot]) -> list[list[int]]:

@@ -18,11 +18,12 @@ from edgeadapt.runtime.generation import Generation, Limits, gathered, replay, s
 from edgeadapt.runtime.inputs import check_inputs
 from edgeadapt.runtime.prompts import prompts
 from edgeadapt.runtime.provider import HOST, Device, ProviderName
+from edgeadapt.runtime.reading import Known
 from edgeadapt.runtime.refresh import Refreshed, refresh
 from edgeadapt.runtime.rows import passes, taken, together
 from edgeadapt.runtime.sampling import Sampler, Sampling
 from edgeadapt.runtime.stats import Ran, Stats
-from edgeadapt.runtime.store import AdapterStore, Known, Records
+from edgeadapt.runtime.store import AdapterStore, Records
 from edgeadapt.runtime.texts import Texts
 
 if TYPE_CHECKING:
@@ -310,7 +311,7 @@ class Session:
         check_adapter_name(name)
         self._store.check_free(name)
         added = Known(name, folder, listed=False)
-        self._store.put(added, *self._store.read(added))
+        self._store.put(added, *self._store.reader.read(added))
 
     def remove_adapter(self, name: str) -> None:
         """Drops an adapter from this session; the disk stays as it is, and runs under way keep it.

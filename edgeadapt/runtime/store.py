@@ -4,45 +4,22 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from edgeadapt.errors import AdapterError, EdgeAdaptError, listed
-from edgeadapt.runtime.adapters import NONE, LoadedAdapter, read_loaded
+from edgeadapt.runtime.adapters import NONE, LoadedAdapter
 from edgeadapt.runtime.choice import named
 from edgeadapt.runtime.memory import Held, Memory
+from edgeadapt.runtime.reading import Known, Reader, Stamp
 
 if TYPE_CHECKING:
     from edgeadapt.bundle import AdapterRecord, Manifest
     from edgeadapt.runtime.filling import Filling
 
-Stamp: TypeAlias = tuple[tuple[str, int, int, int], ...]
-"""Name, time of change in ns, bytes and inode of every file in a folder: it is another one if anything was replaced."""
-
 _LOG = logging.getLogger("edgeadapt")
-_TRIES = 5
-"""How often an adapter is read that is replaced meanwhile."""
-_FAILED = 8
-"""How many useless states of one adapter's folder are remembered."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Known:
-    """An adapter that the session knows; another one of the same name is another object.
-
-    Attributes:
-        name: What a run calls it.
-        folder: Where it lies.
-        listed: It was found in the bundle, not added by hand.
-    """
-
-    name: str
-    folder: Path
-    listed: bool
 
 
 class AdapterStore:
@@ -62,12 +39,10 @@ class AdapterStore:
         """
         self.base = base
         self.memory = Memory(limit, lambda adapter: _LOG.info("evicted adapter %r", adapter.name))
-        self._manifest = manifest
-        self._verify = verify
+        self.reader = Reader(base, manifest, limit, verify=verify)
         # Never changed, only replaced, under the lock: whoever reads it has it for good.
         self._known: Mapping[str, Known] = {each.name: each for each in known}
         self._stamps: dict[Known, Stamp] = {}
-        self._failed: dict[str, tuple[Stamp, ...]] = {}
         self._reading: dict[Known, threading.Lock] = {}
         self._hidden: frozenset[str] = frozenset()
         self._lock = threading.Lock()
@@ -112,38 +87,10 @@ class AdapterStore:
             reading = self._reading.setdefault(known, threading.Lock())
         try:
             with reading:
-                return self.memory.take("read", known) or self.keep(known, *self.read(known))
+                return self.memory.take("read", known) or self.keep(known, *self.reader.read(known))
         finally:
             with self._lock:
                 self._reading.pop(known, None)
-
-    def read(self, known: Known) -> tuple[LoadedAdapter, Stamp]:
-        """Returns an adapter from disk, whole: where its folder is replaced meanwhile it is read again.
-
-        Raises:
-            AdapterError: It does not fit the model, all reasons, or is larger than the budget.
-            BundleError: A file is missing, changed or a link.
-        """
-        from edgeadapt.bundle import read_adapter, verify_files
-
-        for _ in range(_TRIES):
-            before, start = stamp_of(known.folder), time.perf_counter()
-            try:
-                record = read_adapter(known.folder)
-                if self._verify:
-                    verify_files(known.folder, record.files)
-                loaded = read_loaded(known.folder, record, known.name, self.base, self._manifest)
-            except EdgeAdaptError as error:
-                if stamp_of(known.folder) != before:
-                    continue
-                self._report(known.name, before, error)
-                raise
-            if stamp_of(known.folder) == before:
-                self._check_size(loaded)
-                took = (time.perf_counter() - start) * 1000
-                _LOG.info("read adapter %r: %d bytes in %.1f ms", known.name, loaded.filling.size(), took)
-                return loaded, before
-        raise AdapterError(f"{known.folder} changes again and again while it is read.\nPut it there in one step.")
 
     def keep(self, known: Known, loaded: LoadedAdapter, stamp: Stamp) -> Held:
         """Holds an adapter that was read, for one user; one that was removed meanwhile is held for this user only."""
@@ -151,8 +98,6 @@ class AdapterStore:
             current = self._known.get(known.name) is known
             if current:
                 self._stamps[known] = stamp
-                if failed := self._failed.get(known.name):
-                    self._failed[known.name] = tuple(each for each in failed if each != stamp)
             return self.memory.hold("read", known, loaded, loaded.size(), keep=current)
 
     def stamp(self, known: Known) -> Stamp | None:
@@ -228,7 +173,7 @@ class AdapterStore:
         errors: list[EdgeAdaptError] = []
         for known in self._known.values():
             try:
-                self.read(known)
+                self.reader.read(known, anew=True)
             except EdgeAdaptError as error:
                 errors.append(error)
         if len(errors) == 1:
@@ -261,30 +206,6 @@ class AdapterStore:
         if gone:
             self.memory.clear_made()
             self.memory.drop("read", gone)
-
-    def _report(self, name: str, stamp: Stamp, error: EdgeAdaptError) -> None:
-        """Logs once that a folder can't be used, until it is another one.
-
-        Its last few states are remembered: a thread may come late with what it read before the folder was replaced.
-        """
-        with self._lock:
-            failed = self._failed.get(name, ())
-            new = stamp not in failed
-            if new:
-                self._failed[name] = (*failed[1 - _FAILED :], stamp)
-        if new:
-            _LOG.warning("adapter %r can't be used: %s", name, error)
-
-    def has_failed(self, name: str, stamp: Stamp) -> bool:
-        """Tells whether a folder was found useless already, as it is."""
-        return stamp in self._failed.get(name, ())
-
-    def _check_size(self, loaded: LoadedAdapter) -> None:
-        if self.memory.limit is not None and loaded.size() > self.memory.limit:
-            raise AdapterError(
-                f"Adapter {loaded.name!r} takes {loaded.size()} bytes, and adapter_memory is {self.memory.limit}.\n"
-                "Give the session more."
-            )
 
 
 class Lease(Mapping[str, LoadedAdapter]):
@@ -387,12 +308,3 @@ class Records(Mapping[str, "AdapterRecord"]):
 
     def __repr__(self) -> str:
         return f"<records of {listed(list(self._store.known))}>"
-
-
-def stamp_of(folder: Path) -> Stamp:
-    """Returns what the files of a folder are like; nothing where there is no folder."""
-    try:
-        found = [(path.name, path.lstat()) for path in sorted(folder.iterdir())]
-    except OSError:
-        return ()
-    return tuple((name, status.st_mtime_ns, status.st_size, status.st_ino) for name, status in found)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edgeadapt.errors import AdapterError, BundleError
-from edgeadapt.runtime import Session, load, store
+from edgeadapt.runtime import Session, load, reading
 from edgeadapt.runtime.adapters import LoadedAdapter, read_loaded
 from tests.runtime.tiny_bundle import STORED, A, B, TinyBundle, arrays, inputs, write_adapter
 
@@ -35,11 +35,11 @@ def expected(own: TinyBundle, added: dict[str, Any], name: str) -> Any:
 def test_nothing_is_read_before_it_is_used(own: TinyBundle, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
 
-    def counted(folder: Path, *rest: Any) -> LoadedAdapter:
+    def counted(folder: Path, *rest: Any, **options: Any) -> LoadedAdapter:
         read.append(folder.name)
-        return read_loaded(folder, *rest)
+        return read_loaded(folder, *rest, **options)
 
-    monkeypatch.setattr(store, "read_loaded", counted)
+    monkeypatch.setattr(reading, "read_loaded", counted)
     session = load(own.path)
     assert list(session.adapters) == ["polite", "short", "spam"]
     assert session.adapters["spam"].name == "spam"

@@ -1,0 +1,195 @@
+"""Reads adapters from disk: whole, checked once in each state of a folder, and told of once where that is useless."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from edgeadapt.errors import AdapterError, EdgeAdaptError
+from edgeadapt.runtime.adapters import LoadedAdapter, read_loaded
+
+if TYPE_CHECKING:
+    from edgeadapt.bundle import AdapterRecord, Manifest
+
+Mark: TypeAlias = tuple[str, int, int, int, int]
+Stamp: TypeAlias = tuple[Mark, ...]
+"""Of every file in a folder its name, the times of its last writing and of any change, in ns, its bytes and its inode:
+the folder is in another state if anything was replaced."""
+
+_LOG = logging.getLogger("edgeadapt")
+_TRIES = 5
+"""How often an adapter is read that is replaced meanwhile."""
+_FAILED = 8
+"""How many useless states of one adapter's folder are remembered."""
+_SOUND = 4096
+"""How many sound states are remembered, one a folder; a record takes some 2 KB."""
+_RECIPES = 256
+"""How many different lists of sites are shared between records."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """An adapter that the session knows; another one of the same name is another object.
+
+    Attributes:
+        name: What a run calls it.
+        folder: Where it lies.
+        listed: It was found in the bundle, not added by hand.
+    """
+
+    name: str
+    folder: Path
+    listed: bool
+
+
+class Reader:
+    """Threads share it; its lock is held for a few steps at a time, and never while something is read."""
+
+    def __init__(self, base: LoadedAdapter, manifest: Manifest, limit: int | None, *, verify: bool) -> None:
+        """Takes what adapters have to fit.
+
+        Args:
+            base: The adapter `none`.
+            manifest: The bundle's.
+            limit: The most bytes that an adapter may take; None for no limit.
+            verify: Check the files of an adapter against their sha256 before they are read.
+        """
+        self._base = base
+        self._manifest = manifest
+        self._limit = limit
+        self._verify = verify
+        self._sound: OrderedDict[Path, tuple[Stamp, AdapterRecord]] = OrderedDict()
+        self._recipes: dict[str, Any] = {}
+        self._failed: dict[str, tuple[Stamp, ...]] = {}
+        self._lock = threading.Lock()
+
+    def read(self, known: Known, *, anew: bool = False) -> tuple[LoadedAdapter, Stamp]:
+        """Returns an adapter from disk, whole: where its folder is replaced meanwhile it is read again.
+
+        Files that were found sound are not checked once more while they are the same files: only their arrays are read.
+
+        Args:
+            known: The adapter.
+            anew: Checks them in any case.
+
+        Raises:
+            AdapterError: It does not fit the model, all reasons, or is larger than the budget.
+            BundleError: A file is missing, changed or a link.
+        """
+        start = time.perf_counter()
+        if not anew and (again := self._again(known)):
+            self._say(again[0], start)
+            return again
+        for _ in range(_TRIES):
+            before = stamp_of(known.folder)
+            try:
+                loaded = self._checked(known)
+            except EdgeAdaptError as error:
+                if stamp_of(known.folder) != before:
+                    continue
+                self._report(known.name, before, error)
+                raise
+            if stamp_of(known.folder) == before:
+                self._check_size(loaded)
+                self._remember(known, before, loaded.record)
+                self._say(loaded, start)
+                return loaded, before
+        raise AdapterError(f"{known.folder} changes again and again while it is read.\nPut it there in one step.")
+
+    def has_failed(self, name: str, stamp: Stamp) -> bool:
+        """Tells whether a folder was found useless already, as it is."""
+        return stamp in self._failed.get(name, ())
+
+    def _checked(self, known: Known) -> LoadedAdapter:
+        from edgeadapt.bundle import read_adapter, verify_files
+
+        record = read_adapter(known.folder)
+        if self._verify:
+            verify_files(known.folder, record.files)
+        record = replace(record, sites=self._shared(record.sites))
+        return read_loaded(known.folder, record, known.name, self._base, self._manifest)
+
+    def _again(self, known: Known) -> tuple[LoadedAdapter, Stamp] | None:
+        """Returns an adapter whose folder was found sound and is as it was then; None where it isn't.
+
+        It is looked at once, and last: what was read of another state is thrown away.
+        """
+        sound = self._sound.get(known.folder)
+        if sound is None:
+            return None
+        stamp, record = sound
+        try:
+            loaded = read_loaded(known.folder, record, known.name, self._base, self._manifest, checked=True)
+        except EdgeAdaptError:  # it is another one, or is being replaced: whoever checks it will say
+            return None
+        return (loaded, stamp) if _is_still(known.folder, stamp) else None
+
+    def _shared(self, sites: Any) -> Any:
+        """Returns equal sites that are in memory already, as those of adapters of one training recipe mostly are."""
+        with self._lock:
+            if len(self._recipes) >= _RECIPES:
+                self._recipes.clear()
+            return self._recipes.setdefault(json.dumps(sites), sites)
+
+    def _remember(self, known: Known, stamp: Stamp, record: AdapterRecord) -> None:
+        with self._lock:
+            self._sound[known.folder] = stamp, record
+            self._sound.move_to_end(known.folder)
+            if len(self._sound) > _SOUND:
+                self._sound.popitem(last=False)
+            if failed := self._failed.get(known.name):
+                self._failed[known.name] = tuple(each for each in failed if each != stamp)
+
+    def _say(self, loaded: LoadedAdapter, start: float) -> None:
+        if not _LOG.isEnabledFor(logging.INFO):
+            return
+        took = (time.perf_counter() - start) * 1000
+        _LOG.info("read adapter %r: %d bytes in %.1f ms", loaded.name, loaded.filling.size(), took)
+
+    def _report(self, name: str, stamp: Stamp, error: EdgeAdaptError) -> None:
+        """Logs once that a folder can't be used, until it is another one.
+
+        Its last few states are remembered: a thread may come late with what it read before the folder was replaced.
+        """
+        with self._lock:
+            failed = self._failed.get(name, ())
+            new = stamp not in failed
+            if new:
+                self._failed[name] = (*failed[1 - _FAILED :], stamp)
+        if new:
+            _LOG.warning("adapter %r can't be used: %s", name, error)
+
+    def _check_size(self, loaded: LoadedAdapter) -> None:
+        if self._limit is not None and loaded.size() > self._limit:
+            raise AdapterError(
+                f"Adapter {loaded.name!r} takes {loaded.size()} bytes, and adapter_memory is {self._limit}.\n"
+                "Give the session more."
+            )
+
+
+def stamp_of(folder: Path) -> Stamp:
+    """Returns what the files of a folder are like; nothing where there is no folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return tuple(sorted(_mark(entry.name, entry.stat(follow_symlinks=False)) for entry in entries))
+    except OSError:
+        return ()
+
+
+def _is_still(folder: Path, stamp: Stamp) -> bool:
+    """Tells whether the files of a stamp are what they were; sooner than another stamp does."""
+    try:
+        return all(_mark(mark[0], os.lstat(f"{folder}{os.sep}{mark[0]}")) == mark for mark in stamp)
+    except OSError:
+        return False
+
+
+def _mark(name: str, status: os.stat_result) -> Mark:
+    return name, status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
