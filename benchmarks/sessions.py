@@ -18,11 +18,12 @@ from edgeadapt.runtime import Session
 Inputs = dict[str, NDArray[np.int64]]
 
 
-def plain(path: Path) -> onnxruntime.InferenceSession:
-    """Returns onnxruntime's own session on a model file."""
+def plain(path: Path, *, spinning: bool = True) -> onnxruntime.InferenceSession:
+    """Returns onnxruntime's own session on a model file; where there are many, threads that spin hinder each other."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = THREADS
     options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 

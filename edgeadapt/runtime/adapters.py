@@ -12,11 +12,13 @@ import numpy as np
 import onnxruntime as ort
 
 from edgeadapt.errors import AdapterError, BundleError
-from edgeadapt.runtime.filling import Filling, side_by_side, stretched
+from edgeadapt.runtime.arena import side_by_side
+from edgeadapt.runtime.filling import Filling, stretched
 from edgeadapt.runtime.fit import cache_layers, check_fit
 
 if TYPE_CHECKING:
     from edgeadapt.bundle import AdapterRecord, Manifest
+    from edgeadapt.runtime.arena import Place
     from edgeadapt.runtime.filling import Array
     from edgeadapt.runtime.provider import Device
 
@@ -80,10 +82,20 @@ def read_loaded(
     name: str,
     base: LoadedAdapter,
     manifest: Manifest,
+    place: Place = side_by_side,
     *,
     checked: bool = False,
 ) -> LoadedAdapter:
-    """Returns the adapter in `folder`, whose files were verified, under `name`; `checked`: it is known to fit.
+    """Returns the adapter in `folder`, whose files were verified, under `name`.
+
+    Args:
+        folder: Its folder.
+        record: Its `adapter.json`.
+        name: What a run calls it.
+        base: The adapter `none`.
+        manifest: The bundle's.
+        place: Gives the memory for its arrays.
+        checked: It is known to fit.
 
     Raises:
         AdapterError: All that does not fit the model.
@@ -92,7 +104,7 @@ def read_loaded(
     if record.method == NONE:
         raise AdapterError(f"{folder} is the base of a bundle, no adapter, and can't be called {name!r}.")
     # A file that the record doesn't list was not verified.
-    arrays = _arrays(folder / WEIGHTS) if WEIGHTS in record.files else {}
+    arrays = _arrays(folder / WEIGHTS, place) if WEIGHTS in record.files else {}
     neutrals = stretched(arrays, manifest.slots)
     if not checked:
         check_fit(name, record, arrays, {**base.filling.arrays, **neutrals}, manifest)
@@ -110,13 +122,13 @@ def _once(names: frozenset[str]) -> frozenset[str]:
     return names
 
 
-def _arrays(path: Path) -> Mapping[str, Array]:
-    """Returns the arrays of a file, by slot, in memory of their own."""
+def _arrays(path: Path, place: Place = side_by_side) -> Mapping[str, Array]:
+    """Returns the arrays of a file, by slot, copied to where `place` says."""
     try:
         # The values are views of the file, which older versions let go with `file`: held here until all are copied.
         file = ort.AdapterFormat.read_adapter(str(path))
         found = {name: value.numpy() for name, value in file.get_parameters().items()}
-        arrays = side_by_side({name: (array.shape, array.dtype) for name, array in found.items()})
+        arrays = place({name: (array.shape, array.dtype) for name, array in found.items()})
         for name, array in found.items():
             arrays[name][...] = array
         return arrays

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import prod
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -16,9 +15,6 @@ if TYPE_CHECKING:
     from edgeadapt.runtime.provider import Device
 
     Array: TypeAlias = NDArray[Any]
-
-_ALIGNED = 64
-"""Bytes of a line of a processor's cache, and of its widest register: arrays lie a multiple of it apart."""
 
 
 class Filling:
@@ -59,23 +55,6 @@ class Filling:
         shared = {} if self._below is None else self._below.arrays
         own = sum(array.nbytes for name, array in self.arrays.items() if shared.get(name) is not array)
         return own if self._device.kind == "cpu" else 2 * own
-
-
-def side_by_side(wanted: Mapping[str, tuple[Sequence[int], np.dtype[Any]]]) -> dict[str, Array]:
-    """Returns arrays of these shapes and dtypes, not yet filled, in one piece of memory.
-
-    What comes and goes with its adapter is so let go as one piece, into which the next adapter of its kind fits: many
-    small ones of several adapters would leave gaps that nothing fits into.
-    """
-    starts, end = [], 0
-    for shape, kind in wanted.values():
-        starts.append(end)
-        end += -(-prod(shape) * kind.itemsize // _ALIGNED) * _ALIGNED
-    memory = np.empty(end, np.uint8)
-    return {
-        name: np.ndarray(shape, kind, memory.data, start)
-        for start, (name, (shape, kind)) in zip(starts, wanted.items(), strict=True)
-    }
 
 
 def label_count(arrays: Mapping[str, Array], slots: Sequence[Slot]) -> int | None:

@@ -11,9 +11,13 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from edgeadapt.errors import ConfigError
+from edgeadapt.runtime import arena
+
+if TYPE_CHECKING:
+    from edgeadapt.runtime.filling import Array
 
 Kind: TypeAlias = Literal["read", "made"]
 
@@ -68,6 +72,8 @@ class Memory:
         self._lock = threading.Lock()
         # What is left by a finaliser, which can come in the middle of anything: it must not want the lock.
         self._left: deque[Held] = deque()
+        # With room for gaps: a little more than what is held.
+        self._arena = None if limit is None else arena.opened(limit + max(limit // 32, 1 << 16))
 
     def take(self, kind: Kind, key: Hashable) -> Held | None:
         """Returns what is held under a key, with one user more, or None."""
@@ -109,6 +115,23 @@ class Memory:
             gone = self._trim()
         self._tell(gone)
         return held
+
+    def place(self, wanted: arena.Wanted) -> dict[str, Array]:
+        """Returns arrays for what is held next, not yet filled; within a budget, room is made for them first."""
+        if self._arena is None or self.limit is None:
+            return arena.side_by_side(wanted)
+        size = arena.bytes_of(wanted)
+        for room in (size, 2 * size):  # twice as much where gaps are too small
+            if room <= self.limit:
+                with self._lock:
+                    # What other threads were given, and do not hold yet.
+                    more = max(self._arena.used() - self.counts.bytes, 0)
+                    gone = self._trim(room + more)
+                self._tell(gone)
+                del gone  # or their places would not be free
+            if found := self._arena.arrays(wanted):
+                return found
+        return arena.side_by_side(wanted)
 
     def leave(self, helds: Iterable[Held]) -> None:
         """Takes one user off each."""
@@ -170,18 +193,18 @@ class Memory:
         self.counts.bytes += size
         self._made_bytes += size if held.kind == "made" else 0
 
-    def _trim(self) -> list[Any]:
-        """Evicts until all is within the budget, or only what is in use or pinned is left; returns what was read."""
+    def _trim(self, room: int = 0) -> list[Any]:
+        """Evicts until all and `room` are within the budget, or the rest is in use or pinned; returns what was read."""
         while self._left:
             self._leave(self._left.popleft())
         gone: list[Any] = []
-        self._evict("made", lambda: self._over() or self._made_bytes > MADE_BYTES)
-        gone += self._evict("read", self._over)
+        self._evict("made", lambda: self._over(room) or self._made_bytes > MADE_BYTES)
+        gone += self._evict("read", lambda: self._over(room))
         self.counts.evicted += len(gone)
         return gone
 
-    def _over(self) -> bool:
-        return self.limit is not None and self.counts.bytes > self.limit
+    def _over(self, room: int) -> bool:
+        return self.limit is not None and self.counts.bytes + room > self.limit
 
     def _evict(self, kind: Kind, over: Callable[[], bool]) -> list[Any]:
         if not over():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
 import threading
 import time
 from collections import OrderedDict
@@ -14,9 +15,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from edgeadapt.errors import AdapterError, EdgeAdaptError
 from edgeadapt.runtime.adapters import LoadedAdapter, read_loaded
+from edgeadapt.runtime.arena import side_by_side
 
 if TYPE_CHECKING:
     from edgeadapt.bundle import AdapterRecord, Manifest
+    from edgeadapt.runtime.arena import Place
+    from edgeadapt.runtime.memory import Memory
 
 Mark: TypeAlias = tuple[str, int, int, int, int]
 Stamp: TypeAlias = tuple[Mark, ...]
@@ -29,9 +33,9 @@ _TRIES = 5
 _FAILED = 8
 """How many useless states of one adapter's folder are remembered."""
 _SOUND = 4096
-"""How many sound states are remembered, one a folder; a record takes some 2 KB."""
+"""How many sound states are remembered, one a folder; one takes 1 to 2 KB."""
 _RECIPES = 256
-"""How many different lists of sites are shared between records."""
+"""How many different parts of records are shared."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,18 +56,18 @@ class Known:
 class Reader:
     """Threads share it; its lock is held for a few steps at a time, and never while something is read."""
 
-    def __init__(self, base: LoadedAdapter, manifest: Manifest, limit: int | None, *, verify: bool) -> None:
+    def __init__(self, base: LoadedAdapter, manifest: Manifest, memory: Memory, *, verify: bool) -> None:
         """Takes what adapters have to fit.
 
         Args:
             base: The adapter `none`.
             manifest: The bundle's.
-            limit: The most bytes that an adapter may take; None for no limit.
+            memory: What they are read into, with the most bytes that one may take.
             verify: Check the files of an adapter against their sha256 before they are read.
         """
         self._base = base
         self._manifest = manifest
-        self._limit = limit
+        self._memory = memory
         self._verify = verify
         self._sound: OrderedDict[Path, tuple[Stamp, AdapterRecord]] = OrderedDict()
         self._recipes: dict[str, Any] = {}
@@ -77,7 +81,7 @@ class Reader:
 
         Args:
             known: The adapter.
-            anew: Checks them in any case.
+            anew: Checks them in any case, and evicts nothing to make room.
 
         Raises:
             AdapterError: It does not fit the model, all reasons, or is larger than the budget.
@@ -90,7 +94,7 @@ class Reader:
         for _ in range(_TRIES):
             before = stamp_of(known.folder)
             try:
-                loaded = self._checked(known)
+                loaded = self._checked(known, side_by_side if anew else self._memory.place)
             except EdgeAdaptError as error:
                 if stamp_of(known.folder) != before:
                     continue
@@ -107,14 +111,14 @@ class Reader:
         """Tells whether a folder was found useless already, as it is."""
         return stamp in self._failed.get(name, ())
 
-    def _checked(self, known: Known) -> LoadedAdapter:
+    def _checked(self, known: Known, place: Place) -> LoadedAdapter:
         from edgeadapt.bundle import read_adapter, verify_files
 
         record = read_adapter(known.folder)
         if self._verify:
             verify_files(known.folder, record.files)
-        record = replace(record, sites=self._shared(record.sites))
-        return read_loaded(known.folder, record, known.name, self._base, self._manifest)
+        record = self._shared(record)
+        return read_loaded(known.folder, record, known.name, self._base, self._manifest, place)
 
     def _again(self, known: Known) -> tuple[LoadedAdapter, Stamp] | None:
         """Returns an adapter whose folder was found sound and is as it was then; None where it isn't.
@@ -126,17 +130,26 @@ class Reader:
             return None
         stamp, record = sound
         try:
-            loaded = read_loaded(known.folder, record, known.name, self._base, self._manifest, checked=True)
+            loaded = read_loaded(
+                known.folder, record, known.name, self._base, self._manifest, self._memory.place, checked=True
+            )
         except EdgeAdaptError:  # it is another one, or is being replaced: whoever checks it will say
             return None
         return (loaded, stamp) if _is_still(known.folder, stamp) else None
 
-    def _shared(self, sites: Any) -> Any:
-        """Returns equal sites that are in memory already, as those of adapters of one training recipe mostly are."""
+    def _shared(self, record: AdapterRecord) -> AdapterRecord:
+        """Returns the record; what others have too, as those of one training recipe do, is once in memory."""
         with self._lock:
             if len(self._recipes) >= _RECIPES:
                 self._recipes.clear()
-            return self._recipes.setdefault(json.dumps(sites), sites)
+            return replace(
+                record,
+                **{
+                    name: self._recipes.setdefault(json.dumps([name, value]), value)
+                    for name in ("fingerprint", "sites", "labels", "source")
+                    if (value := getattr(record, name))
+                },
+            )
 
     def _remember(self, known: Known, stamp: Stamp, record: AdapterRecord) -> None:
         with self._lock:
@@ -167,9 +180,9 @@ class Reader:
             _LOG.warning("adapter %r can't be used: %s", name, error)
 
     def _check_size(self, loaded: LoadedAdapter) -> None:
-        if self._limit is not None and loaded.size() > self._limit:
+        if self._memory.limit is not None and loaded.size() > self._memory.limit:
             raise AdapterError(
-                f"Adapter {loaded.name!r} takes {loaded.size()} bytes, and adapter_memory is {self._limit}.\n"
+                f"Adapter {loaded.name!r} takes {loaded.size()} bytes, and adapter_memory is {self._memory.limit}.\n"
                 "Give the session more."
             )
 
@@ -192,4 +205,4 @@ def _is_still(folder: Path, stamp: Stamp) -> bool:
 
 
 def _mark(name: str, status: os.stat_result) -> Mark:
-    return name, status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
+    return sys.intern(name), status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino

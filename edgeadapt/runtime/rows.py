@@ -8,18 +8,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgeadapt.errors import UnsupportedError
-from edgeadapt.runtime.filling import side_by_side
+from edgeadapt.runtime.arena import side_by_side
 from edgeadapt.runtime.fit import Symbol, symbol_of
 
 if TYPE_CHECKING:
     from edgeadapt.bundle import Slot, TensorRecord
+    from edgeadapt.runtime.arena import Place
     from edgeadapt.runtime.filling import Array
 
 
-def stacked(rows: Sequence[Mapping[str, Array]], slots: Sequence[Slot]) -> dict[str, Array]:
+def stacked(
+    rows: Sequence[Mapping[str, Array]], slots: Sequence[Slot], place: Place = side_by_side
+) -> dict[str, Array]:
     """Returns the rows' arrays of each slot, `(1, ...)`, as one `(rows, ...)`, or `(1, ...)` where all have the same.
 
     Ranks and label counts are padded with zeros to the largest: a zero rank adds 0, a zero label is cut off again.
+
+    Args:
+        rows: The arrays of each row, by slot.
+        slots: The manifest's.
+        place: Gives the memory for the stacks.
     """
     columns = {slot.name: [row[slot.name] for row in rows] for slot in slots}
     lengths: dict[Symbol, int] = {}
@@ -40,7 +48,7 @@ def stacked(rows: Sequence[Mapping[str, Array]], slots: Sequence[Slot]) -> dict[
             stacks[slot.name] = first
         else:
             wanted[slot.name] = (1, *shape), first.dtype
-    for name, stack in side_by_side(wanted).items():
+    for name, stack in place(wanted).items():
         _fill(stack, columns[name])
         stacks[name] = stack
     return stacks

@@ -17,7 +17,8 @@ from edgeadapt.runtime.reading import Known, Reader, Stamp
 
 if TYPE_CHECKING:
     from edgeadapt.bundle import AdapterRecord, Manifest
-    from edgeadapt.runtime.filling import Filling
+    from edgeadapt.runtime.arena import Wanted
+    from edgeadapt.runtime.filling import Array, Filling
 
 _LOG = logging.getLogger("edgeadapt")
 
@@ -39,7 +40,7 @@ class AdapterStore:
         """
         self.base = base
         self.memory = Memory(limit, lambda adapter: _LOG.info("evicted adapter %r", adapter.name))
-        self.reader = Reader(base, manifest, limit, verify=verify)
+        self.reader = Reader(base, manifest, self.memory, verify=verify)
         # Never changed, only replaced, under the lock: whoever reads it has it for good.
         self._known: Mapping[str, Known] = {each.name: each for each in known}
         self._stamps: dict[Known, Stamp] = {}
@@ -96,9 +97,10 @@ class AdapterStore:
         """Holds an adapter that was read, for one user; one that was removed meanwhile is held for this user only."""
         with self._lock:
             current = self._known.get(known.name) is known
-            if current:
+            held = self.memory.hold("read", known, loaded, loaded.size(), keep=current)
+            if current and held.value is loaded:  # not what another thread has read, which may be of another state
                 self._stamps[known] = stamp
-            return self.memory.hold("read", known, loaded, loaded.size(), keep=current)
+            return held
 
     def stamp(self, known: Known) -> Stamp | None:
         """Returns what an adapter's folder was like when it was read; None where it isn't in memory."""
@@ -243,6 +245,10 @@ class Lease(Mapping[str, LoadedAdapter]):
 
     def __contains__(self, name: object) -> bool:
         return name == NONE or name in self._known
+
+    def place(self, wanted: Wanted) -> dict[str, Array]:
+        """Returns arrays that are not yet filled, for what `made` is to make."""
+        return self._store.memory.place(wanted)
 
     def made(self, key: Any, make: Callable[[], Filling]) -> Filling:
         """Returns what was made under a key, or what `make` makes; held until the lease is closed.

@@ -122,6 +122,7 @@ def test_coroutines_wait_for_room_and_the_loop_runs_on(session: Session, gatekee
             ticks += 1
         assert ticks == 20 and not any(task.done() for task in tasks)
         tasks[-1].cancel()
+        await asyncio.sleep(0)  # the loop hands it on
         gatekeeper.open.set()
         return await asyncio.gather(*tasks, return_exceptions=True)
 

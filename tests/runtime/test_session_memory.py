@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgeadapt.bundle import verify_files
 from edgeadapt.errors import AdapterError, BundleError
 from edgeadapt.runtime import Session, load, reading
 from edgeadapt.runtime.adapters import LoadedAdapter, read_loaded
@@ -74,6 +76,40 @@ def test_the_budget_is_kept_and_no_number_changes(own: TinyBundle) -> None:
     for name in (*added, *reversed(added)):
         session.run(inputs(), name)
     assert session.stats().loaded == stats.loaded + 6 + 3
+
+
+def test_an_adapter_is_checked_once_in_each_state_of_its_files(
+    own: TinyBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[str] = []
+
+    def counted(folder: Path, *rest: Any, **options: Any) -> None:
+        checked.append(folder.name)
+        verify_files(folder, *rest, **options)
+
+    added = many(own)
+    session = load(own.path, adapter_memory=2 * SIZE)
+    monkeypatch.setattr("edgeadapt.bundle.verify_files", counted)
+    for _ in range(3):
+        for name in ("n0", "n1", "n2"):
+            got = session.run(inputs(), name)["logits"][0]
+            np.testing.assert_allclose(got, expected(own, added, name), atol=1e-5)
+    assert (checked, session.stats().loaded) == (["n0", "n1", "n2"], 9)
+    session.check()
+    assert checked.count("n0") == 2
+
+    session.run(inputs(), ["n1", "n2", None])  # so n0 is not in memory
+    weights = own.path / "adapters" / "n0" / "weights.onnx_adapter"
+    times = weights.stat()
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))
+    with pytest.raises(BundleError, match="has the sha256"):
+        session.run(inputs(), "n0")
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    np.testing.assert_allclose(session.run(inputs(), "n0")["logits"][0], expected(own, added, "n0"), atol=1e-5)
 
 
 def test_stacks_go_before_adapters(own: TinyBundle) -> None:
@@ -172,3 +208,13 @@ def test_a_rank_is_counted_as_it_is(own: TinyBundle) -> None:
     session = load(own.path)
     session.run(inputs(), "short")
     assert session.stats().bytes == STORED["short"][A].nbytes + STORED["short"][B].nbytes
+
+
+def test_of_two_readings_the_first_is_kept_with_its_own_stamp(own: TinyBundle) -> None:
+    session = load(own.path)
+    store, known = session._store, session._store.known["short"]
+    (first, old), (second, _) = (store.reader.read(known) for _ in range(2))
+    new = (*old, ("more", 0, 0, 0, 0))
+    for loaded, stamp in ((first, old), (second, new)):
+        held = store.keep(known, loaded, stamp)
+        assert (held.value, store.stamp(known)) == (first, old)

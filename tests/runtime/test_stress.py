@@ -83,8 +83,9 @@ class Stress:
                 content[-1] ^= 1
                 weights.write_bytes(content)
             tiny = TinyBundle(self.own.path, self.own.base, {name: own})
-            folder.answers.append(tiny.expected(X[0], name)["logits"] if what == "good" else None)
-            folder.changes += 1
+            answer = tiny.expected(X[0], name)["logits"] if what == "good" else None
+            folder.changes += 1  # first, so that whoever sees the new answer sees that it is not there yet
+            folder.answers.append(answer)
             if there.exists():
                 there.rename(gone := self.spare / f"gone.{name}.{seed}")
                 shutil.rmtree(gone)
