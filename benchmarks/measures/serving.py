@@ -34,9 +34,9 @@ HOW = (
     "requests, all to one; `one at a time` runs them in a loop, switching, in a session with `threads=2`. Each adapter "
     "has been read once before, and half of those that are asked for are read again, since 64 are in memory. A block "
     "is 600 requests; blocks take turns. PEFT has the 64 adapters that are asked for most in memory, and is asked for "
-    "these alone, as edgeadapt is beside it, with room for the stacks of two batches; merged sessions are 16, a model each, whose threads don't spin: those of 16 sessions would keep each "
-    "other from working. All run in processes of their own, memory is `VmRSS` beyond what was resident after the "
-    "imports."
+    "these alone, as edgeadapt is beside it, with room for the stacks of two batches; merged sessions are 16, a model "
+    "each, whose threads don't spin: those of 16 sessions would keep each other from working. All run in processes of "
+    "their own, memory is `VmRSS` beyond what was resident after the imports."
 )
 CLIENTS, UNDER_WAY, MAX_BATCH = 8, 8, 8
 USUAL = Counts(rounds=7, warm=200, runs=600)
