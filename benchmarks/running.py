@@ -27,7 +27,7 @@ def prepare(names: Iterable[str], settings: Settings) -> None:
     for package in ("edgeadapt", "benchmarks"):
         compileall.compile_dir(ROOT / package, quiet=2)
     wanted = set(names)
-    if wanted & {"latency", "none", "mixed", "alternating", "overhead", "memory"}:
+    if wanted & {"latency", "none", "mixed", "alternating", "overhead", "memory", "low_memory"}:
         _apart(_prepare_bert, "fp32")
     if measures.GPU in wanted:
         _apart(_prepare_bert, "fp32")

@@ -8,7 +8,7 @@ from typing import Protocol, cast
 from benchmarks.results import Figure
 from benchmarks.settings import Settings
 
-USUAL = ("latency", "none", "mixed", "alternating", "overhead", "memory", "add", "imports", "parity")
+USUAL = ("latency", "none", "mixed", "alternating", "overhead", "memory", "low_memory", "add", "imports", "parity")
 """The measures that run where none is named."""
 
 DECODERS = ("generate", "generate_memory")

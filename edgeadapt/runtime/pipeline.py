@@ -16,6 +16,7 @@ from edgeadapt import tasks
 from edgeadapt.errors import BundleError, ConfigError, UnsupportedError
 from edgeadapt.runtime.chat import ChatTemplate
 from edgeadapt.runtime.images import open_image, pixel_values
+from edgeadapt.runtime.sharing import looks_at_padding
 from edgeadapt.runtime.speech import heard, known
 from edgeadapt.runtime.tokenizer import TextTokenizer
 from edgeadapt.tasks import Choice, Row, Text, Tokens, Writing
@@ -282,7 +283,8 @@ class BundleRunner:
         """Yields the task's outputs of each row, without the batch axis, cut to the row's own length and labels.
 
         Rows are computed in their order, `batch_size` at a time, as results are taken: memory holds one batch. Rows of
-        different lengths share a batch only where padding can't be seen by the others: on the right, under a mask.
+        different lengths share a batch only where padding can't be seen by the others: on the right, under a mask, and
+        with no adapter that looks behind it.
 
         Raises:
             ConfigError: `batch_size` is no positive number.
@@ -298,8 +300,10 @@ class BundleRunner:
         """Returns a number that is the same for rows that can share a batch."""
         if not isinstance(row, Tokens):
             return 0
-        masked = any(record.name == "attention_mask" for record in self._session.manifest.inputs)
-        return 0 if masked and self.vocabulary.padding_side == "right" else len(row)
+        manifest = self._session.manifest
+        masked = any(record.name == "attention_mask" for record in manifest.inputs)
+        hidden = masked and self.vocabulary.padding_side == "right" and not looks_at_padding(manifest)
+        return 0 if hidden else len(row)
 
     def _run_batch(self, rows: Sequence[Row], adapters: Sequence[Choice]) -> Iterator[dict[str, Array]]:
         names = [record.name for record in self._session.manifest.inputs]

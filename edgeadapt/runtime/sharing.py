@@ -107,6 +107,14 @@ class Sharing:
         return parts
 
 
+def looks_at_padding(manifest: Manifest) -> bool:
+    """Tells whether a row's answer may depend on its padding, whatever its mask says.
+
+    `gated` methods take means over the sequence, padding included; what a `module-...` of one's own does is not known.
+    """
+    return any("gated" in slot.method or slot.method.startswith("module-") for slot in manifest.slots)
+
+
 def _length_symbol(manifest: Manifest) -> int | str | None:
     """Returns the name of the axis that the mask hides parts of, or None where there is no mask."""
     return next((record.shape[-1] for record in manifest.inputs if record.name == MASK), None)
@@ -116,13 +124,12 @@ def _fills(manifest: Manifest) -> dict[str, int]:
     """Returns what each input is padded with; nothing where rows can't be padded.
 
     They can't where the bundle doesn't say with what or pads on the left, where an input is none of a tokenizer's or
-    an output has a length that is not the rows', or where an adapter may look at padding: `gated` methods take means
-    over the sequence, padding included, and what a `module-...` of one's own does is not known.
+    an output has a length that is not the rows', or where an adapter may look at padding.
     """
     record, symbol = manifest.tokenizer, _length_symbol(manifest)
     if record is None or record.padding_side != "right" or not isinstance(symbol, str):
         return {}
-    if any("gated" in slot.method or slot.method.startswith("module-") for slot in manifest.slots):
+    if looks_at_padding(manifest):
         return {}
     known = {"input_ids": record.pad_id, MASK: 0, "token_type_ids": record.pad_type_id}
     if any(each.name not in known or each.shape != ("batch", symbol) for each in manifest.inputs):

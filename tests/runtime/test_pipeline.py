@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import edgeadapt
+from edgeadapt.bundle import Slot
 from edgeadapt.errors import BundleError, UnsupportedError
 from tests.tasks.reference import TEXTS, TorchSession, assert_same, model, pipeline, word_pieces
 
@@ -39,6 +40,15 @@ def test_without_a_mask_only_rows_of_one_length_share_a_batch(tmp_path: Path) ->
 
 def test_padding_on_the_left_which_would_move_positions_is_avoided(tmp_path: Path) -> None:
     fake = session(tmp_path, side="left")
+    results = edgeadapt.pipeline(fake)(["hello", "never", *TEXTS])
+    assert fake.batches == [2, 1, 1, 1, 1]
+    assert_same(results, pipeline(TASK, fake.models[None], word_pieces(tmp_path))(["hello", "never", *TEXTS]))
+
+
+@pytest.mark.parametrize("method", ["gated_lora", "module-0f"])
+def test_adapters_that_look_at_padding_get_none(tmp_path: Path, method: str) -> None:
+    fake = session(tmp_path)
+    fake.manifest = replace(fake.manifest, slots=(Slot("s.p", method, "s", "p", "float32", ("rows", 1), "stored"),))
     results = edgeadapt.pipeline(fake)(["hello", "never", *TEXTS])
     assert fake.batches == [2, 1, 1, 1, 1]
     assert_same(results, pipeline(TASK, fake.models[None], word_pieces(tmp_path))(["hello", "never", *TEXTS]))
