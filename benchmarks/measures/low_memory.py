@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 TITLE = "Little memory"
 HOW = (
-    "BERT-base in fp32 with one adapter, opened with `memory=\"low\"` and with `memory=\"fast\"`. Memory is that of two "
+    'BERT-base in fp32 with one adapter, opened with `memory="low"` and with `memory="fast"`. Memory is that of two '
     "processes after three runs of 1 x 128: `private` is what nobody else can use (`RssAnon`), `resident` is all "
     "(`VmRSS`), pages of the mapped file included, which the system takes back when it needs them."
 )
