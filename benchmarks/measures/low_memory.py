@@ -49,8 +49,8 @@ def measure(settings: Settings) -> tuple[Figure, ...]:
     for rows, length, usual in ((1, 16, SHORT_RUNS), (1, 128, SHORT_RUNS), (8, 128, LONG_RUNS)):
         name = f"low / fast, {rows} x {length}"
         inputs = bert.inputs(rows, length)
-        calls = [call(session, inputs, bert.ADAPTERS[0]) for session in (low, fast)]
-        figures.append(paired(name, *calls, settings.counts(usual)).figure(name, None))
+        ours, against = (call(session, inputs, bert.ADAPTERS[0]) for session in (low, fast))
+        figures.append(paired(name, ours, against, settings.counts(usual)).figure(name, None))
     return tuple(figures)
 
 
