@@ -21,6 +21,7 @@ from tests.exporter import starts
 from tests.tasks import decoders
 
 CLASSES = "text-classification"
+SEVERAL = "multi_label_classification"
 WIDTH = 16
 SMALL: dict[str, Any] = {
     "hidden_size": WIDTH,
@@ -69,9 +70,7 @@ def classifiers(scratch: Path, output: Path) -> None:
 
 def headed(scratch: Path, output: Path) -> None:
     """A base with a head: adapters that keep it, replace it, or are a LoRA on it, and norms trained whole."""
-    base = tiny.base(
-        scratch / "base", "bert", CLASSES, num_labels=3, problem_type="multi_label_classification", **SMALL
-    )
+    base = tiny.base(scratch / "base", "bert", CLASSES, num_labels=3, problem_type=SEVERAL, **SMALL)
     made = {
         "keeps": tiny.lora_adapter(base, scratch / "keeps", CLASSES, 3, r".*query", task_type=None, seed=1),
         "price": tiny.lora_adapter(base, scratch / "price", CLASSES, 2, "query", 1, seed=2),

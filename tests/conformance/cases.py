@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[Any]
-Choices: TypeAlias = str | None | list[str | None]
+Choices: TypeAlias = str | list[str | None] | None
 """An adapter's name or None, the base, for all rows; or a list with one for each row."""
 Step: TypeAlias = Literal["open", "add", "run"]
 ErrorName: TypeAlias = Literal["AdapterError", "BundleError", "InputError", "UnsupportedError"]

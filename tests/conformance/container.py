@@ -1,7 +1,7 @@
 """Breaks a `weights.onnx_adapter` where its FlatBuffer says how to read it: version, offsets, lengths, names.
 
-The schema is that of section 6 of the format. A table's first four bytes lead back to its vtable, which has the place of
-each field; what is no number in place is an offset from where the offset itself lies.
+The schema is that of section 6 of the format. A table's first four bytes lead back to its vtable, which has the place
+of each field; what is no number in place is an offset from where the offset itself lies.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ class Fault:
     Attributes:
         name: What it is.
         says: A part of the message of the Python loader, so that nothing is refused for another reason; a pattern.
-        change: Breaks the bundle whose folder it is given; None where nothing is wrong with that but what is asked of it.
+        change: Breaks the bundle whose folder it is given; None where it is whole, and what is asked is wrong.
         error: The class of the error.
         step: Where it shows.
         bundle: The good bundle.

@@ -92,7 +92,7 @@ FORMAT = [
     Fault("a newer major version", "newer edgeadapt", told(lambda told: told.update(format="2.0", news=1))),
     Fault("a newer minor version", "newer edgeadapt", told(lambda told: told.update(format="1.2", news=1))),
     Fault(
-        "a version without an encoder", "for a generation with an encoder", told(lambda told: told.update(format="1.1"))
+        "a version for encoders alone", "for a generation with an encoder", told(lambda told: told.update(format="1.1"))
     ),
     Fault("a version that never was", "never released", told(lambda told: told.update(format="0.9"))),
     Fault("a version with a third number", "no bundle format", told(lambda told: told.update(format="1.0.0"))),

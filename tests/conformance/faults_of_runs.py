@@ -9,7 +9,7 @@ import numpy as np
 from tests.conformance.bundles import EXTRA
 from tests.conformance.cases import Added, Array, Choices, ErrorName
 from tests.conformance.faults import Fault
-from tests.runtime.tiny_bundle import IN, inputs
+from tests.runtime.tiny_bundle import IN, A, inputs
 
 BATCH = 3
 X = inputs(BATCH)["x"]
@@ -71,9 +71,7 @@ INPUTS = [
     asked("an input is missing", "x: missing", given={}),
     asked("an input too many", "mask: no input", given={"x": X, "mask": ids(BATCH, 5)}),
     asked("an input of another name", "X: no input", given={"X": X}),
-    asked(
-        "a slot for an input", "lora_A: no input", given={"x": X, "encoder.fc.lora_A": np.zeros((1, 4, 1), np.float32)}
-    ),
+    asked("a slot for an input", "lora_A: no input", given={"x": X, A: np.zeros((1, 4, 1), np.float32)}),
     asked("an input of another dtype", "x: got float64", given={"x": X.astype(np.float64)}),
     asked("an input of another dtype, as many bytes", "x: got int32", given={"x": X.view(np.int32)}),
     asked("an input with an axis too few", "x: got", given={"x": X[0]}),

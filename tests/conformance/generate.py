@@ -55,7 +55,7 @@ def prove(root: Path, name: str) -> None:
     """Repeats the proof that a bundle carries, of the base and of each adapter that has one.
 
     Raises:
-        AssertionError: An output differs from the reference's by more than the bundle allows, or an adapter does nothing.
+        AssertionError: An output differs from the reference's by more than the bundle allows.
     """
     session = load(root / "bundles" / name, threads=THREADS)
     session.check()

@@ -136,6 +136,4 @@ def _changed(bundle: Bundle) -> Iterator[Question]:
         yield Question(f"{name}: {folder} added, mixed", home, bundle.batch(), beside, (new,))
         again = Added(new.folder, f"{folder}.2")
         both: list[str | None] = [again.name, left[0], left[-1], again.name]
-        yield Question(
-            f"{name}: {folder} twice, one removed", home, bundle.batch(), both, (new, again), (new.name, gone)
-        )
+        yield Question(f"{name}: {folder} twice", home, bundle.batch(), both, (new, again), (new.name, gone))
