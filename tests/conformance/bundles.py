@@ -11,10 +11,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import peft
 import torch
+from safetensors.numpy import save_file
 from torch import nn
 
+from edgeadapt.exporter import adapterhub
+from edgeadapt.exporter.adding import add
 from edgeadapt.exporter.pipeline import AdapterSource, export
 from tests import tiny
 from tests.exporter import starts
@@ -22,7 +26,7 @@ from tests.tasks import decoders
 
 CLASSES = "text-classification"
 SEVERAL = "multi_label_classification"
-WIDTH = 16
+WIDTH, NARROW = 16, 4
 SMALL: dict[str, Any] = {
     "hidden_size": WIDTH,
     "num_hidden_layers": 1,
@@ -41,7 +45,7 @@ class Bottleneck(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.down, self.up = nn.Linear(WIDTH, 4), nn.Linear(4, WIDTH)
+        self.down, self.up = nn.Linear(WIDTH, NARROW), nn.Linear(NARROW, WIDTH)
 
     def forward(self, y: torch.Tensor) -> torch.Tensor:
         update: torch.Tensor = self.up(torch.nn.functional.gelu(self.down(y)))
@@ -107,6 +111,37 @@ def methods(scratch: Path, output: Path) -> None:
     }
     torch.manual_seed(9)
     export(base, {**made, "block": {"bert.encoder.layer.0.output.dense": Bottleneck()}}, output, task=CLASSES)
+    add(output, pfeiffer(scratch / "pfeiffer"), "pfeiffer")
+
+
+def pfeiffer(folder: Path) -> Path:
+    """Writes a bottleneck of AdapterHub's, as its library does, and returns the folder."""
+    generator = np.random.default_rng(5)
+    options = {
+        "mh_adapter": False,
+        "output_adapter": True,
+        "reduction_factor": WIDTH / NARROW,
+        "non_linearity": "relu",
+        "original_ln_before": True,
+        "original_ln_after": True,
+        "residual_before_ln": True,
+        "leave_out": [],
+    }
+    shapes = {
+        "adapter_down.0.weight": (NARROW, WIDTH),
+        "adapter_down.0.bias": (NARROW,),
+        "adapter_up.weight": (WIDTH, NARROW),
+        "adapter_up.bias": (WIDTH,),
+    }
+    folder.mkdir()
+    config = {"config": options, "model_type": "bert", "name": "own", "version": "adapters.1.3.0"}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    tensors = {
+        f"bert.encoder.layer.0.output.adapters.own.{name}": generator.normal(0, 0.3, shape).astype(np.float32)
+        for name, shape in shapes.items()
+    }
+    save_file(tensors, folder / adapterhub.WEIGHTS)
+    return folder
 
 
 def taggers(scratch: Path, output: Path) -> None:

@@ -20,7 +20,7 @@ ROWS, COLUMNS, SHORT, CROWD = 4, 24, 5, 9
 OUTSIDE: Mapping[str, Sequence[str]] = {
     "classifiers": ["topics"],
     "headed": ["late"],
-    "tiny": ["firm", "brief"],
+    "tiny": ["firm", "brief", "nameless", "renames"],
     "tiny-passes": ["firm", "brief"],
     "strewn": ["firm"],
 }

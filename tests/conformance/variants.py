@@ -37,6 +37,8 @@ def tiny(folder: Path) -> None:
     extra = folder.parent.parent / EXTRA
     write_adapter(extra / "firm", "firm", arrays(6, 21, labels=4, bias=True))
     write_adapter(extra / "brief", "brief", arrays(1, 22))
+    write_adapter(extra / "nameless", "nameless", arrays(2, 23, labels=2), labels=None)
+    write_adapter(extra / "renames", "renames", arrays(1, 24), labels=("nein", "mag sein", "ja"))
     write_adapter(extra / "foreign", "foreign", arrays(1, 22), fingerprint=f"sha256:{'6' * 64}")
 
 
