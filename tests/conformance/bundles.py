@@ -102,16 +102,25 @@ def methods(scratch: Path, output: Path) -> None:
         ),
         "rotation": peft.OFTConfig(oft_block_size=4, r=0, target_modules=["query"]),
         "prefix": peft.PrefixTuningConfig(task_type="SEQ_CLS", num_virtual_tokens=3),
-        "prompt": peft.PromptTuningConfig(task_type="SEQ_CLS", num_virtual_tokens=4),
     }
-    counts = {"prefix": 2, "prompt": 3}
     made = {
-        name: tiny.peft_adapter(base, scratch / name, config, CLASSES, counts.get(name), seed)
+        name: tiny.peft_adapter(base, scratch / name, config, CLASSES, 2 if name == "prefix" else None, seed)
         for seed, (name, config) in enumerate(configs.items())
     }
     torch.manual_seed(9)
     export(base, {**made, "block": {"bert.encoder.layer.0.output.dense": Bottleneck()}}, output, task=CLASSES)
     add(output, pfeiffer(scratch / "pfeiffer"), "pfeiffer")
+
+
+def prompts(scratch: Path, output: Path) -> None:
+    """Prompts of two lengths beside rows without: the sequence gets longer inside the model."""
+    base = tiny.base(scratch / "base", **{**SMALL, "max_position_embeddings": 160})
+    made = {"lora": tiny.lora_adapter(base, scratch / "lora", CLASSES, 3, "query", 3, seed=1)}
+    for length in (2, 5):
+        config = peft.PromptTuningConfig(task_type="SEQ_CLS", num_virtual_tokens=length)
+        name = f"prompt-{length}"
+        made[name] = tiny.peft_adapter(base, scratch / name, config, CLASSES, length, seed=length)
+    export(base, made, output, task=CLASSES)
 
 
 def pfeiffer(folder: Path) -> Path:
@@ -226,6 +235,7 @@ EXPORTED: Mapping[str, Callable[[Path, Path], None]] = {
     "classifiers": classifiers,
     "headed": headed,
     "methods": methods,
+    "prompts": prompts,
     "taggers": taggers,
     "features": features,
     "images": images,
