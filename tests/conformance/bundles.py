@@ -166,7 +166,13 @@ def taggers(scratch: Path, output: Path) -> None:
 
 def features(scratch: Path, output: Path) -> None:
     """No labels and no head: every row has the same shape."""
-    sizes = {"dim": WIDTH, "n_layers": 1, "n_heads": 2, "hidden_dim": WIDTH, "max_position_embeddings": 64}
+    sizes: dict[str, Any] = {
+        "dim": WIDTH,
+        "n_layers": 1,
+        "n_heads": 2,
+        "hidden_dim": WIDTH,
+        "max_position_embeddings": 64,
+    }
     base = tiny.base(scratch / "base", "distilbert", **sizes)
     task = "feature-extraction"
     made = {
@@ -219,7 +225,7 @@ def steps(scratch: Path, output: Path) -> None:
     """
     size = len(decoders.byte_level(scratch / "sized"))
     ends = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
-    sizes = {"hidden_size": WIDTH, "n_layer": 1, "n_head": 2}
+    sizes: dict[str, Any] = {"hidden_size": WIDTH, "n_layer": 1, "n_head": 2}
     task = "text-generation"
     base = tiny.base(scratch / "base", "bloom", task, vocab_size=size, **sizes, **ends)
     decoders.byte_level(base)

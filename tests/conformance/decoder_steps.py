@@ -19,6 +19,8 @@ CHOICES: Mapping[str, Choices] = {
     "news": "news",
     "mixed": ["news", None, "tales"],
 }
+BEGUN: Mapping[str, Choices] = {"alone": "begun", "among others": ["tales", "begun", None]}
+"""What a text begins with, of which a run that is given its cache can't know."""
 
 
 def cases(root: Path, bundle: str, loader: PythonLoader) -> Iterator[Case]:
@@ -51,7 +53,7 @@ def cases(root: Path, bundle: str, loader: PythonLoader) -> Iterator[Case]:
         yield Case(question, answer)
     empty = {name: _empty(tensor, ROWS) for name, tensor in cache.items()}
     prompt = {**_tokens(case, ROWS, 2, 2 + PROMPT), **empty}
-    for what, choice in {"alone": "begun", "among others": ["tales", "begun", None]}.items():
+    for what, choice in BEGUN.items():
         name = f"{bundle}: what a text begins with, {what}"
         question = Question(name, f"bundles/{bundle}", _only(prompt, names), choice)
         refusal = loader.outcome(question)

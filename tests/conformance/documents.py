@@ -129,9 +129,9 @@ def _outcome(told: Mapping[str, Any], root: Path) -> Outcome:
 
 def _array(told: Mapping[str, Any], root: Path) -> Array:
     content = (root / told["file"]).read_bytes()
-    return (
-        np.frombuffer(content, np.dtype(told["dtype"]).newbyteorder("<")).astype(told["dtype"]).reshape(told["shape"])
-    )
+    stored: Array = np.frombuffer(content, np.dtype(told["dtype"]).newbyteorder("<"))
+    array: Array = stored.astype(told["dtype"]).reshape(told["shape"])
+    return array
 
 
 @dataclass(frozen=True, slots=True)

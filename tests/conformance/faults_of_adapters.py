@@ -56,7 +56,7 @@ def holding(own: Arrays, **changed: Any) -> Callable[[Path], object]:
 
 def with_value(array: Array, value: float) -> Array:
     """Returns an array with another value in its middle."""
-    changed = array.copy()
+    changed: Array = array.copy()
     changed.flat[changed.size // 2] = value
     return changed
 
@@ -164,8 +164,8 @@ ARRAYS = [
         ("two rows", "with 1 for rows", holding(but(bias=zeros(2, 1, OUT)))),
         ("another dtype", "got float64, expected float32", holding(but(bias=np.zeros((1, 1, OUT))))),
         ("a dtype of the same size", "got int32, expected float32", holding(but(bias=np.zeros((1, 1, OUT), np.int32)))),
-        ("NaN", "lora_B: holds NaN", holding(but(b=with_value(GOOD[B], np.nan)))),
-        ("infinity", "bias_delta: holds NaN", holding(but(bias=with_value(GOOD[BIAS], -np.inf)))),
+        ("NaN in an array", "lora_B: holds NaN", holding(but(b=with_value(GOOD[B], np.nan)))),
+        ("infinity in an array", "bias_delta: holds NaN", holding(but(bias=with_value(GOOD[BIAS], -np.inf)))),
         ("another rank in A than in B", "rank: 3 in encoder.fc.lora_A, 2 in", holding(but(a=zeros(1, IN, 3)))),
         ("A without B", "the neutral", holding(but(b=None))),
         ("another rank than its record", "rank 9 in adapter.json, 2", told(lambda told: told["sites"].update(NINE))),

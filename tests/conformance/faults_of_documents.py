@@ -43,6 +43,12 @@ def linked(path: Path) -> None:
     path.symlink_to(f"{path.name}.real")
 
 
+def emptied(path: Path) -> None:
+    """Puts a folder in the place of a file."""
+    path.unlink()
+    path.mkdir()
+
+
 def shared(path: Path) -> None:
     """Gives a file a second name."""
     path.with_name(f"{path.name}.again").hardlink_to(path)
@@ -55,7 +61,7 @@ FILE = [
     Fault(
         "the manifest is a folder",
         "is a link or no",
-        lambda folder: ((folder / MANIFEST).unlink(), (folder / MANIFEST).mkdir()),
+        lambda folder: emptied(folder / MANIFEST),
     ),
 ]
 

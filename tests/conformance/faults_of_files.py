@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from tests.conformance.faults import MANIFEST, SPAM, Document, Fault, edit, relist
-from tests.conformance.faults_of_documents import linked, shared, told
+from tests.conformance.faults_of_documents import emptied, linked, shared, told
 from tests.runtime.tiny_bundle import HEAD_WEIGHT, NEUTRALS, arrays, write_arrays
 
 MODEL = "model.onnx"
@@ -43,9 +43,9 @@ def into_place(folder: Path, name: str, content: bytes) -> None:
     relist(folder / MANIFEST, [name])
 
 
-def stored(folder: Path, names: tuple[str, ...], **more: int) -> None:
+def stored(folder: Path, names: tuple[str, ...]) -> None:
     """Writes stored neutrals anew, and lists them."""
-    made = arrays(1, 1, labels=3, **more)
+    made = arrays(1, 1, labels=3)
     write_arrays(folder / NEUTRALS, {name: made[name] for name in names})
     relist(folder / MANIFEST, [NEUTRALS])
 
@@ -71,7 +71,7 @@ FILES = [
     Fault(
         "a file is a folder",
         "model.onnx: is not a regular file",
-        lambda folder: ((folder / MODEL).unlink(), (folder / MODEL).mkdir()),
+        lambda folder: emptied(folder / MODEL),
     ),
 ]
 

@@ -37,8 +37,7 @@ class PythonLoader:
             outputs = session.run(question.inputs, adapter=question.adapter)
         except EdgeAdaptError as error:
             return _refusal("run", error)
-        single = not isinstance(question.adapter, list)
-        labels = session.labels(question.adapter) if single else ()
+        labels = () if isinstance(question.adapter, list) else session.labels(question.adapter)
         return Answer(outputs, labels or None, tuple(sorted(session.adapters)))
 
     def _open(self, bundle: str, add: tuple[Added, ...], remove: tuple[str, ...]) -> Session:
