@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import time
+import warnings
 from pathlib import Path
 
 # Before anything imports ONNX Runtime or transformers.
@@ -25,6 +26,8 @@ def main() -> int:
 
     # Broken adapters are told of in the log, too, and all of these are meant to be broken.
     logging.getLogger("edgeadapt").setLevel(logging.CRITICAL)
+    # transformers reads its own deprecated attribute when PEFT wraps a model.
+    warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
     start = time.perf_counter()
     try:
         cases, texts = generate(root)
