@@ -74,6 +74,43 @@ def parameters_beyond_the_end(content: bytes) -> bytes:
     return _put(content, _follow(content, _field(content, _root(content), PARAMETERS)), 0x40000001)
 
 
+def fewer_values(content: bytes) -> bytes:
+    """Returns a file in which an array has one value less than its dimensions say."""
+    length = _follow(content, _field(content, _parameter(content), RAW_DATA))
+    return _put(content, length, _number(content, length) - 4)
+
+
+def more_dimensions_than_values(content: bytes) -> bytes:
+    """Returns a file in which the dimensions of an array say twice as many values as it has."""
+    first = _follow(content, _field(content, _parameter(content), DIMS)) + 4
+    return content[:first] + struct.pack("<q", 2) + content[first + 8 :]
+
+
+def no_arrays(content: bytes) -> bytes:
+    """Returns a file without a list of arrays."""
+    return _without(content, _root(content), PARAMETERS)
+
+
+def no_names(content: bytes) -> bytes:
+    """Returns a file whose arrays have no names."""
+    return _without(content, _parameter(content), NAME)
+
+
+def no_dimensions(content: bytes) -> bytes:
+    """Returns a file whose arrays have no dimensions."""
+    return _without(content, _parameter(content), DIMS)
+
+
+def no_types(content: bytes) -> bytes:
+    """Returns a file whose arrays have no type, which is ONNX's undefined one then."""
+    return _without(content, _parameter(content), DATA_TYPE)
+
+
+def no_values(content: bytes) -> bytes:
+    """Returns a file whose arrays have no values."""
+    return _without(content, _parameter(content), RAW_DATA)
+
+
 def unknown_type(content: bytes) -> bytes:
     """Returns a file in which an array's values are of a type that ONNX has not."""
     return _put(content, _field(content, _parameter(content), DATA_TYPE), 99)
@@ -108,7 +145,12 @@ def _parameter(content: bytes) -> int:
 
 def _follow(content: bytes, place: int) -> int:
     """Returns where the offset at a place leads."""
-    return place + int(struct.unpack_from("<I", content, place)[0])
+    return place + _number(content, place)
+
+
+def _number(content: bytes, place: int) -> int:
+    """Returns the number of four bytes at a place."""
+    return int(struct.unpack_from("<I", content, place)[0])
 
 
 def _field(content: bytes, table: int, index: int) -> int:
@@ -117,13 +159,30 @@ def _field(content: bytes, table: int, index: int) -> int:
     Raises:
         ValueError: The table leaves the field out, so that it has its default.
     """
-    vtable = table - int(struct.unpack_from("<i", content, table)[0])
-    size = int(struct.unpack_from("<H", content, vtable)[0])
-    entry = 4 + 2 * index
-    offset = int(struct.unpack_from("<H", content, vtable + entry)[0]) if entry < size else 0
+    entry = _entry(content, table, index)
+    offset = int(struct.unpack_from("<H", content, entry)[0])
     if not offset:
         raise ValueError(f"The table at {table} has no field {index}.")
     return table + offset
+
+
+def _entry(content: bytes, table: int, index: int) -> int:
+    """Returns the place in a table's vtable that says where a field is.
+
+    Raises:
+        ValueError: The vtable ends before it.
+    """
+    vtable = table - int(struct.unpack_from("<i", content, table)[0])
+    size = int(struct.unpack_from("<H", content, vtable)[0])
+    if 4 + 2 * index >= size:
+        raise ValueError(f"The table at {table} has no field {index}.")
+    return vtable + 4 + 2 * index
+
+
+def _without(content: bytes, table: int, index: int) -> bytes:
+    """Returns a file in which a table has a field no more, nor have those tables that share its vtable."""
+    entry = _entry(content, table, index)
+    return content[:entry] + b"\0\0" + content[entry + 2 :]
 
 
 def _put(content: bytes, place: int, number: int) -> bytes:
