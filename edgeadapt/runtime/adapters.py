@@ -13,6 +13,7 @@ import onnxruntime as ort
 
 from edgeadapt.errors import AdapterError, BundleError
 from edgeadapt.runtime.arena import side_by_side
+from edgeadapt.runtime.container import array_count
 from edgeadapt.runtime.filling import Filling, stretched
 from edgeadapt.runtime.fit import cache_layers, check_fit
 
@@ -104,9 +105,12 @@ def read_loaded(
     if record.method == NONE:
         raise AdapterError(f"{folder} is the base of a bundle, no adapter, and can't be called {name!r}.")
     # A file that the record doesn't list was not verified.
-    arrays = _arrays(folder / WEIGHTS, place) if WEIGHTS in record.files else {}
+    path = folder / WEIGHTS
+    arrays = _arrays(path, place) if WEIGHTS in record.files else {}
     neutrals = stretched(arrays, manifest.slots)
     if not checked:
+        if arrays and array_count(path) != len(arrays):
+            raise BundleError(f"In {path} a name stands twice.\nConvert the adapter again.")
         check_fit(name, record, arrays, {**base.filling.arrays, **neutrals}, manifest)
     layers = cache_layers(manifest)
     cache = {layer: arrays[layer] for layer in layers if layer in arrays}
