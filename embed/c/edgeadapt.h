@@ -198,9 +198,6 @@ EA_API size_t ea_result_count(const ea_result *result);
  * batch axis. */
 EA_API size_t ea_result_arrays(const ea_result *result, size_t output);
 
-/* 1 where an output is a list with an array for each row (even of one row), else 0. */
-EA_API int ea_result_is_rows(const ea_result *result, size_t output);
-
 /* An array of an output, which belongs to the result: the whole (`row` 0), or that of a row. NULL where there is
  * none. */
 EA_API const ea_array *ea_result_array(const ea_result *result, size_t output, size_t row);
