@@ -7,9 +7,9 @@
 #include <stdbool.h>
 
 #if defined(__GNUC__) || defined(__clang__)
-#define EAI_PRINTF(text, rest) __attribute__((format(printf, text, rest)))
+#define EAI_PRINTF(string, rest) __attribute__((format(printf, string, rest)))
 #else
-#define EAI_PRINTF(text, rest)
+#define EAI_PRINTF(format, rest)
 #endif
 
 /* Everything that one check has found, a line each; what there is no room for is counted. */
