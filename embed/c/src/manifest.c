@@ -184,7 +184,7 @@ ea_status eai_manifest_parse(const char *path, const char *bytes, size_t length,
                              ea_error *error)
 {
     static const char *const formats[] = {"1.0", "1.1", NULL};
-    ea_status status = eai_read_schema(path, bytes, length, &eai_manifest_rule, formats, &manifest->document, error);
+    ea_status status = eai_read_schema(path, bytes, length, EAI_MANIFEST_RULE, formats, &manifest->document, error);
     if (status != EA_OK)
         return status;
     const eai_value *root = eai_json_root(manifest->document);

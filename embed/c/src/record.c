@@ -30,7 +30,7 @@ ea_status eai_record_parse(eai_arena *arena, const char *path, const char *bytes
 {
     static const char *const formats[] = {"1.0", NULL};
     *record = (eai_record){0};
-    ea_status status = eai_read_schema(path, bytes, length, &eai_adapter_rule, formats, &record->document, error);
+    ea_status status = eai_read_schema(path, bytes, length, EAI_ADAPTER_RULE, formats, &record->document, error);
     if (status != EA_OK)
         return status;
     const eai_value *root = eai_json_root(record->document), *labels = eai_json_get(root, "labels");

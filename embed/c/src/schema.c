@@ -95,36 +95,36 @@ static bool schema_at_least(const char *text)
 }
 
 /* Returns what a text of this type has to be where it isn't, or NULL. */
-static const char *schema_text_problem(eai_type type, const char *text, size_t length)
+static const char *schema_text_problem(char type, const char *text, size_t length)
 {
     bool sound = true;
     if (memchr(text, '\0', length))
         return "text without U+0000";
     switch (type) {
-    case EAI_TEXT:
+    case 't':
         return length ? NULL : "text that is not empty";
-    case EAI_DTYPE:
+    case 'y':
         return eai_dtype_of(text) ? NULL : "one of bool, float16 to float64, int8 to int64, uint8 to uint64";
-    case EAI_DIGEST:
+    case 'h':
         return schema_hex(text, length) ? NULL : "a sha256 of 64 lowercase hex digits";
-    case EAI_FINGERPRINT:
+    case 'F':
         sound = strncmp(text, "sha256:", 7) == 0 && schema_hex(text + 7, length - 7);
         return sound ? NULL : "'sha256:' and 64 lowercase hex digits";
-    case EAI_AT_LEAST:
+    case 'v':
         return schema_at_least(text) ? NULL : "'>=' and a version, such as '>=1.23'";
-    case EAI_PATH:
+    case 'P':
         return eai_path_problem(text, length) ? "a relative path with / and no '..'" : NULL;
-    case EAI_NAME:
+    case 'N':
         return eai_name_problem(text, length) ? "a safe name for an adapter" : NULL;
-    case EAI_PROBLEM_TYPE:
+    case 'T':
         sound = strcmp(text, "regression") == 0 || strcmp(text, "single_label_classification") == 0 ||
                 strcmp(text, "multi_label_classification") == 0;
         return sound ? NULL : "regression, single_label_classification or multi_label_classification";
-    case EAI_SIDE:
+    case 'S':
         return strcmp(text, "right") == 0 || strcmp(text, "left") == 0 ? NULL : "'right' or 'left'";
-    case EAI_DIMENSION:
+    case 'd':
         return length ? NULL : "a number, or text that is not empty";
-    case EAI_SLOT_DIMENSION:
+    case 'D':
         sound = strcmp(text, "rows") == 0 || strcmp(text, "rank") == 0 || strcmp(text, "labels") == 0;
         return sound ? NULL : "a number, 'rows', 'rank' or 'labels'";
     default:
@@ -133,124 +133,157 @@ static const char *schema_text_problem(eai_type type, const char *text, size_t l
 }
 
 /* Returns what a number of this type has to be where it isn't, or NULL. */
-static const char *schema_number_problem(eai_type type, const eai_value *value)
+static const char *schema_number_problem(char type, const eai_value *value)
 {
+    int64_t least = type == 'c' || type == 'D';
     switch (type) {
-    case EAI_SIZE:
-    case EAI_DIMENSION:
-        return value->whole && value->integer >= 0 ? NULL : "a whole number of 0 or more";
-    case EAI_COUNT:
-    case EAI_SLOT_DIMENSION:
-        return value->whole && value->integer >= 1 ? NULL : "a whole number of 1 or more";
-    case EAI_POSITIVE:
+    case 'n':
+        return NULL;
+    case 'p':
         return value->number > 0 ? NULL : "a number over 0";
-    case EAI_FILTER:
+    case 'f':
         return value->whole && value->integer >= 0 && value->integer <= 5 ? NULL : "PIL's code of a filter, 0 to 5";
     default:
-        return NULL;
+        if (value->whole && value->integer >= least)
+            return NULL;
+        return least ? "a whole number of 1 or more" : "a whole number of 0 or more";
     }
 }
 
-static bool schema_takes_text(eai_type type)
+static void schema_scalar(char type, const eai_value *value, schema_place *place)
 {
-    return type <= EAI_TEXT || (type >= EAI_DTYPE && type <= EAI_SLOT_DIMENSION);
-}
-
-static bool schema_takes_numbers(eai_type type)
-{
-    return (type >= EAI_SIZE && type <= EAI_FILTER) || type == EAI_DIMENSION || type == EAI_SLOT_DIMENSION;
-}
-
-static void schema_scalar(const eai_rule *rule, const eai_value *value, schema_place *place)
-{
-    const char *expected = schema_takes_text(rule->type) ? "text" : "a number";
-    if (value->kind == EAI_STRING && schema_takes_text(rule->type))
-        expected = schema_text_problem(rule->type, value->text, value->length);
-    else if (value->kind == EAI_NUMBER && schema_takes_numbers(rule->type))
-        expected = schema_number_problem(rule->type, value);
-    else if (schema_takes_text(rule->type) && schema_takes_numbers(rule->type))
-        expected = "a number or text";
+    bool texts = strchr("atyhFvPNTSdD", type) != NULL, numbers = strchr("scnpfdD", type) != NULL;
+    const char *expected = texts && numbers ? "a number or text" : texts ? "text" : "a number";
+    if (value->kind == EAI_STRING && texts)
+        expected = schema_text_problem(type, value->text, value->length);
+    else if (value->kind == EAI_NUMBER && numbers)
+        expected = schema_number_problem(type, value);
     if (expected)
         schema_expected(place, expected, value);
 }
 
-static void schema_value(const eai_rule *rule, const eai_value *value, schema_place *place);
-
-static void schema_list(const eai_rule *rule, const eai_value *value, schema_place *place)
+/* Returns what follows a rule. */
+static eai_rule schema_behind(eai_rule rule)
 {
-    char expected[40];
-    if (rule->exactly && value->count != rule->exactly) {
-        snprintf(expected, sizeof expected, "%d members", rule->exactly);
-        schema_expected(place, expected, value);
-    } else if (value->count < rule->least) {
-        snprintf(expected, sizeof expected, "%d member or more", rule->least);
-        schema_expected(place, expected, value);
+    while (strchr("?*12", *rule))
+        rule++;
+    if (*rule == 'G')
+        return schema_behind(schema_behind(rule + 1));
+    int open = 0;
+    do {
+        open += strchr("[<{", *rule) != NULL;
+        open -= strchr("]>}", *rule) != NULL;
+        rule++;
+    } while (open);
+    return rule;
+}
+
+static void schema_value(eai_rule rule, const eai_value *value, schema_place *place);
+
+static void schema_list(eai_rule member_rule, char count, const eai_value *value, schema_place *place)
+{
+    if (value->kind != EAI_ARRAY) {
+        schema_expected(place, "a list", value);
+        return;
     }
+    if (count == '2' && value->count != 2)
+        schema_expected(place, "two members", value);
+    if (count == '1' && value->count == 0)
+        schema_expected(place, "one member or more", value);
     size_t index = 0;
     for (const eai_value *member = value->first; member; member = member->next) {
         size_t before = schema_enter(place, NULL, index++);
-        schema_value(rule->inner, member, place);
+        schema_value(member_rule, member, place);
         schema_leave(place, before);
     }
 }
 
-static void schema_map(const eai_rule *rule, const eai_value *value, schema_place *place)
+/* Checks an object with any keys; `rule` is that of the keys, and that of the values follows. */
+static void schema_map(eai_rule rule, const eai_value *value, schema_place *place)
 {
     for (const eai_value *member = value->first; member; member = member->next) {
         size_t before = schema_enter(place, member->key, 0);
-        const char *expected = schema_text_problem(rule->keys->type, member->key, member->key_length);
+        const char *expected = schema_text_problem(*rule, member->key, member->key_length);
         if (expected)
             eai_problem(place->problems, "%s (the key): expected %s", place->path, expected);
-        schema_value(rule->inner, member, place);
+        schema_value(rule + 1, member, place);
         schema_leave(place, before);
     }
-    if (rule->only && !rule->only(value))
-        schema_expected(place, rule->only_expected, value);
 }
 
-static void schema_record(const eai_field *fields, const eai_value *value, schema_place *place)
+/* Returns the rule of a key in `key:rule;...}`, or NULL where it is not there. */
+static eai_rule schema_field(eai_rule fields, const char *key, size_t length)
+{
+    while (*fields != '}') {
+        size_t own = strcspn(fields, ":");
+        if (own == length && memcmp(fields, key, length) == 0)
+            return fields + own + 1;
+        fields = schema_behind(fields + own + 1) + 1;
+    }
+    return NULL;
+}
+
+static void schema_record(eai_rule fields, const eai_value *value, schema_place *place)
 {
     for (const eai_value *member = value->first; member; member = member->next) {
-        const eai_field *field = fields;
-        while (field->key && (strlen(field->key) != member->key_length || strcmp(field->key, member->key) != 0))
-            field++;
         size_t before = schema_enter(place, member->key, 0);
-        if (field->key)
-            schema_value(&field->rule, member, place);
+        eai_rule rule = schema_field(fields, member->key, member->key_length);
+        if (rule)
+            schema_value(rule, member, place);
         else
             eai_problem(place->problems, "%s: unknown key", place->path);
         schema_leave(place, before);
     }
-    for (const eai_field *field = fields; field->key; field++)
-        if (!eai_json_get(value, field->key))
-            eai_problem(place->problems, "%s.%s: missing", place->path, field->key);
-}
-
-static void schema_value(const eai_rule *rule, const eai_value *value, schema_place *place)
-{
-    if (value->kind == EAI_NULL && rule->null)
-        return;
-    if (rule->type < EAI_ANY_OBJECT) {
-        schema_scalar(rule, value, place);
-    } else if (rule->type == EAI_LIST) {
-        if (value->kind == EAI_ARRAY)
-            schema_list(rule, value, place);
-        else
-            schema_expected(place, "a list", value);
-    } else if (rule->type == EAI_STORED_OR && schema_is(value, "stored")) {
-        return;
-    } else if (value->kind != EAI_OBJECT) {
-        schema_expected(place, rule->type == EAI_STORED_OR ? "an object, 'stored' or null" : "an object", value);
-    } else if (rule->type == EAI_MAP) {
-        schema_map(rule, value, place);
-    } else if (rule->type == EAI_GENERATION && eai_json_get(value, "encoder")) {
-        schema_record(rule->inner->fields, value, place);
-    } else if (rule->type != EAI_ANY_OBJECT) {
-        schema_record(rule->fields, value, place);
+    char key[40];
+    for (; *fields != '}'; fields = schema_behind(fields + strlen(key) + 1) + 1) {
+        snprintf(key, sizeof key, "%.*s", (int)strcspn(fields, ":"), fields);
+        if (!eai_json_get(value, key))
+            eai_problem(place->problems, "%s.%s: missing", place->path, key);
     }
 }
 
-void eai_check_schema(const eai_rule *rule, const eai_value *value, eai_problems *problems)
+static void schema_object(eai_rule rule, const eai_value *value, schema_place *place)
+{
+    bool sound = true;
+    if (value->kind != EAI_OBJECT) {
+        schema_expected(place, "an object", value);
+    } else if (*rule == '{') {
+        schema_record(rule + 1, value, place);
+    } else if (*rule == '<') {
+        schema_map(rule + 1, value, place);
+    } else if (*rule == 'R') {
+        sound = (value->count == 2 && eai_json_get(value, "height") && eai_json_get(value, "width")) ||
+                (value->count == 1 && eai_json_get(value, "shortest_edge"));
+        schema_map("ac", value, place);
+    } else if (*rule == 'K') {
+        sound = value->count == 0 || (value->count == 1 && eai_json_get(value, "rank"));
+        schema_map("ac", value, place);
+    }
+    if (!sound)
+        schema_expected(place, *rule == 'R' ? "the keys height and width, or shortest_edge" : "only 'rank'", value);
+}
+
+static void schema_value(eai_rule rule, const eai_value *value, schema_place *place)
+{
+    if (*rule == '?' && value->kind == EAI_NULL)
+        return;
+    rule += *rule == '?';
+    if (*rule == '*' && schema_is(value, "stored"))
+        return;
+    rule += *rule == '*';
+    if (*rule == 'G')
+        rule = value->kind == EAI_OBJECT && eai_json_get(value, "encoder") ? schema_behind(rule + 1) : rule + 1;
+    if (*rule == '[')
+        schema_list(rule + 1, '0', value, place);
+    else if (*rule == '1' || *rule == '2')
+        schema_list(rule + 2, *rule, value, place);
+    else if (strchr("{<RKo", *rule))
+        schema_object(rule, value, place);
+    else
+        schema_scalar(*rule, value, place);
+}
+
+void eai_check_schema(eai_rule rule, const eai_value *value, eai_problems *problems)
 {
     schema_place place = {.problems = problems, .length = 1, .path = "$"};
     schema_value(rule, value, &place);
@@ -294,7 +327,7 @@ static ea_status schema_format(const char *path, const eai_value *root, const ch
                     path, format->text, last);
 }
 
-ea_status eai_read_schema(const char *path, const char *bytes, size_t length, const eai_rule *rule,
+ea_status eai_read_schema(const char *path, const char *bytes, size_t length, eai_rule rule,
                           const char *const *formats, eai_document **document, ea_error *error)
 {
     char reason[256];

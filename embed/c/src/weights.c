@@ -99,7 +99,7 @@ static bool weights_find(const weights_table *table, size_t field, size_t size, 
     return vector->count <= (table->bytes->length - vector->start) / size;
 }
 
-/* Reads one parameter; returns what is wrong with it, or NULL. `shape` is given room for its dims by the caller. */
+/* Reads one parameter, without its dims; returns what is wrong with it, or NULL. */
 static const char *weights_parameter(const weights_table *table, ea_array *array, weights_vector *dims)
 {
     const eai_bytes *bytes = table->bytes;
@@ -118,16 +118,25 @@ static const char *weights_parameter(const weights_table *table, ea_array *array
                         .rank = dims->count,
                         .data = raw.count ? bytes->data + raw.start : bytes->data,
                         .bytes = raw.count};
-    size_t size = type < 0 ? 0 : ea_dtype_size(array->dtype);
-    if (!size)
-        return "an array has a data_type that no slot has";
-    /* raw.start counts from bytes->data, which is aligned for all types. */
-    return raw.count && raw.start % size ? "an array is not aligned to the size of its values" : NULL;
+    return type < 0 || !ea_dtype_size(array->dtype) ? "an array has a data_type that no slot has" : NULL;
 }
 
 static int weights_by_name(const void *left, const void *right)
 {
     return strcmp(((const ea_array *)left)->name, ((const ea_array *)right)->name);
+}
+
+/* Copies an array that is not aligned to the size of its values: ONNX Runtime's own writer aligns them to 4 bytes
+ * alone. */
+static bool weights_align(eai_arena *arena, ea_array *array)
+{
+    if ((uintptr_t)array->data % ea_dtype_size(array->dtype) == 0)
+        return true;
+    void *data = eai_take(arena, array->bytes, 1);
+    if (!data)
+        return false;
+    array->data = memcpy(data, array->data, array->bytes);
+    return true;
 }
 
 static const char *weights_shape(eai_arena *arena, const eai_bytes *bytes, weights_vector dims, ea_array *array)
@@ -162,6 +171,7 @@ static const char *weights_read(eai_arena *arena, const eai_bytes *bytes, eai_we
     if (!weights->arrays)
         return "out of memory";
     weights->count = parameters.count;
+    size_t left = bytes->length;
     for (size_t index = 0; index < parameters.count; index++) {
         if (!weights_follow(bytes, parameters.start + 4 * index, &start) ||
             !weights_open_table(bytes, start, &parameter))
@@ -171,11 +181,14 @@ static const char *weights_read(eai_arena *arena, const eai_bytes *bytes, eai_we
             problem = weights_shape(arena, bytes, dims, &weights->arrays[index]);
         if (problem)
             return problem;
+        /* So that a small file can't take much memory. */
+        if (weights->arrays[index].bytes > left)
+            return "arrays share their bytes";
+        left -= weights->arrays[index].bytes;
+        if (!weights_align(arena, &weights->arrays[index]))
+            return "out of memory";
     }
     qsort(weights->arrays, weights->count, sizeof *weights->arrays, weights_by_name);
-    for (size_t index = 1; index < weights->count; index++)
-        if (weights_by_name(&weights->arrays[index - 1], &weights->arrays[index]) == 0)
-            return "a name stands twice";
     return NULL;
 }
 
@@ -184,6 +197,10 @@ ea_status eai_read_weights(eai_arena *arena, const char *path, const eai_bytes *
 {
     *weights = (eai_weights){0};
     const char *problem = weights_read(arena, bytes, weights);
+    for (size_t index = 1; index < weights->count && !problem; index++)
+        if (weights_by_name(&weights->arrays[index - 1], &weights->arrays[index]) == 0)
+            return eai_fail(error, EA_ADAPTER_ERROR, "%s has two arrays named %.200s.\nConvert the adapter again.", path,
+                            weights->arrays[index].name);
     if (!problem)
         return EA_OK;
     if (strcmp(problem, "out of memory") == 0)
