@@ -4,6 +4,7 @@
 #include "dtype.h"
 #include "fit.h"
 
+#include <math.h>
 #include <string.h>
 
 static size_t adapter_label_axis(const eai_slot *slot)
@@ -40,7 +41,8 @@ static ea_status adapter_neutral(eai_adapter *adapter, const eai_slot *slot, siz
     void *data = eai_array_bytes(shape, rank, slot->tensor.dtype, &bytes) ? eai_take(&adapter->arena, bytes, 1) : NULL;
     if (!data)
         return eai_no_memory(error);
-    if (slot->fill != 0 && !eai_fill(data, bytes / ea_dtype_size(slot->tensor.dtype), slot->tensor.dtype, slot->fill))
+    bool zero = slot->fill == 0 && !signbit(slot->fill); /* as the memory is already */
+    if (!zero && !eai_fill(data, bytes / ea_dtype_size(slot->tensor.dtype), slot->tensor.dtype, slot->fill))
         return eai_fail(error, EA_BUNDLE_ERROR, "%.300s: the neutral of slot %s is %g, which no %s is.", where,
                         slot->tensor.name, slot->fill, ea_dtype_name(slot->tensor.dtype));
     cell->array = (ea_array){slot->tensor.name, slot->tensor.dtype, rank, shape, data, bytes};

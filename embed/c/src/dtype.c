@@ -85,7 +85,7 @@ static uint16_t dtype_half(double number)
     int exponent;
     frexp(size, &exponent); /* size = m * 2^exponent, m in [0.5, 1) */
     /* Below 2^-14 numbers have the spacing 2^-24, over it 2^(exponent - 11). */
-    int spacing = exponent < -13 ? -24 : exponent - 11;
+    int spacing = size == 0 || exponent < -13 ? -24 : exponent - 11;
     double scaled = ldexp(size, -spacing); /* under 2048 */
     uint32_t units = (uint32_t)scaled;
     double rest = scaled - units;
