@@ -98,8 +98,9 @@ ea_status ea_bundle_open(const char *folder, const ea_options *options, ea_bundl
     ea_options chosen;
     eai_clear(error);
     *bundle = NULL;
-    if (!folder)
-        return eai_fail(error, EA_CONFIG_ERROR, "folder: got NULL, expected the path of a bundle.");
+    if (!folder || !*folder)
+        return eai_fail(error, EA_CONFIG_ERROR, "folder: got %s, expected the path of a bundle.",
+                        folder ? "no text" : "NULL");
     ea_status status = bundle_options(options, &chosen, error);
     if (status != EA_OK)
         return status;

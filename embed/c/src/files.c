@@ -147,7 +147,8 @@ static ea_status files_verify(eai_arena *arena, const char *folder, const eai_fi
     }
     if (!hash)
         return EA_OK;
-    if (kept && !(kept->data = eai_take(arena, (size_t)listed->bytes, 1)))
+    if (kept && ((uint64_t)listed->bytes > SIZE_MAX / 4 ||
+                 !(kept->data = eai_take(arena, (size_t)listed->bytes, 1))))
         return eai_no_memory(error);
     int file = files_open(path, &status, &reason);
     bool read = file >= 0 && files_hash(file, listed->bytes, kept ? kept->data : NULL, hex, &reason);

@@ -37,8 +37,8 @@ static ea_status library_open(const char *path, const OrtApiBase *(**entry)(void
 ea_status eai_library_load(const char *path, const OrtApiBase **base, ea_error *error)
 {
     const OrtApiBase *(*entry)(void) = NULL;
-    const char *chosen = path ? path : getenv("EDGEADAPT_ONNXRUNTIME");
     pthread_mutex_lock(&library_lock);
+    const char *chosen = path ? path : getenv("EDGEADAPT_ONNXRUNTIME");
     setenv("ORT_DISABLE_TELEMETRY", "1", 0);
     ea_status status = library_open(chosen && *chosen ? chosen : LIBRARY_NAME, &entry, error);
     pthread_mutex_unlock(&library_lock);

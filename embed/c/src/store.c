@@ -208,8 +208,9 @@ static ea_status store_add(ea_bundle *bundle, const char *folder, const char *na
 ea_status ea_bundle_add(ea_bundle *bundle, const char *folder, const char *name, ea_error *error)
 {
     eai_clear(error);
-    if (!folder)
-        return eai_fail(error, EA_CONFIG_ERROR, "folder: got NULL, expected the path of an adapter's folder.");
+    if (!folder || !*folder)
+        return eai_fail(error, EA_CONFIG_ERROR, "folder: got %s, expected the path of an adapter's folder.",
+                        folder ? "no text" : "NULL");
     if (name)
         return store_add(bundle, folder, name, error);
     eai_arena arena = {0};

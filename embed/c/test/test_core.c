@@ -216,7 +216,9 @@ static void test_options(void)
     EXPECT(ea_bundle_open(at("open"), &options, &bundle, &error) == EA_OK);
     ea_bundle_close(bundle);
     EXPECT(ea_bundle_open(NULL, NULL, &bundle, &error) && says(&error, EA_CONFIG_ERROR, "folder"));
+    EXPECT(ea_bundle_open("", NULL, &bundle, &error) && says(&error, EA_CONFIG_ERROR, "folder"));
     EXPECT(ea_bundle_open(at("nothing"), NULL, &bundle, NULL) == EA_BUNDLE_ERROR);
+    EXPECT(ea_bundle_open(at("encoder"), NULL, &bundle, &error) && says(&error, EA_UNSUPPORTED_ERROR, "encoder"));
     ea_bundle_close(NULL);
 }
 
