@@ -1,6 +1,6 @@
 """Writes the whole C library as one source: what an app copies beside edgeadapt.h and compiles with its own files.
 
-    python embed/c/amalgamate.py build/embed/c/edgeadapt.c
+`python embed/c/amalgamate.py build/embed/c/edgeadapt.c`
 """
 
 from __future__ import annotations
