@@ -76,8 +76,8 @@ static ea_status adapter_neutrals(eai_adapter *adapter, const eai_manifest *mani
         if (adapter->filling[index])
             continue;
         /* Where an adapter brings a head of another number of labels, the neutrals that it leaves are as long. */
-        bool own = slot->neutral == EAI_FILLED_NEUTRAL &&
-                   (!base || (labels && adapter_label_axis(slot) < slot->tensor.rank));
+        bool own =
+            slot->neutral == EAI_FILLED_NEUTRAL && (!base || (labels && adapter_label_axis(slot) < slot->tensor.rank));
         if (!own) {
             adapter->filling[index] = base ? base->filling[index] : NULL;
             continue;
@@ -137,8 +137,8 @@ ea_status eai_read_base(const char *folder, const eai_manifest *manifest, const 
         status = eai_fail(error, EA_BUNDLE_ERROR, "%.300s is not the base: its method is '%s', expected 'none'.\n%s",
                           home, adapter->record.method, "Copy the bundle again.");
     if (status == EA_OK)
-        status = adapter_weights(adapter, folder, manifest->neutrals ? manifest->neutrals : "", neutrals, &weights,
-                                 error);
+        status =
+            adapter_weights(adapter, folder, manifest->neutrals ? manifest->neutrals : "", neutrals, &weights, error);
     if (status == EA_OK)
         status = eai_check_fit("none", &adapter->record, &weights, NULL, manifest, error);
     if (status == EA_OK && !adapter_place(adapter, manifest, &weights))
@@ -158,8 +158,8 @@ ea_status eai_read_adapter(const char *folder, const char *name, const eai_manif
     *adapter = (eai_adapter){0};
     ea_status status = adapter_open(folder, adapter, &kept, error);
     if (status == EA_OK && strcmp(adapter->record.method, "none") == 0)
-        status = eai_fail(error, EA_ADAPTER_ERROR, "%.300s is the base of a bundle, no adapter, and can't be called '%s'.",
-                          folder, name);
+        status = eai_fail(error, EA_ADAPTER_ERROR,
+                          "%.300s is the base of a bundle, no adapter, and can't be called '%s'.", folder, name);
     if (status == EA_OK)
         status = adapter_weights(adapter, folder, EAI_WEIGHTS_FILE, &kept, &weights, error);
     if (status == EA_OK && !adapter_place(adapter, manifest, &weights))

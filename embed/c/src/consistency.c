@@ -17,7 +17,8 @@ const char *eai_after(const char *name, const char *prefix)
     return strncmp(name, prefix, length) == 0 ? name + length : NULL;
 }
 
-static void consistency_listed(const eai_manifest *manifest, const char *where, const char *file, eai_problems *problems)
+static void consistency_listed(const eai_manifest *manifest, const char *where, const char *file,
+                               eai_problems *problems)
 {
     if (!eai_is_listed(manifest->files, manifest->file_count, file))
         eai_problem(problems, "%s: %s is not in $.files", where, file);
@@ -33,8 +34,7 @@ static void consistency_twice(const char *where, const char **names, size_t coun
 {
     qsort(names, count, sizeof *names, consistency_by_text);
     for (size_t index = 1; index < count; index++)
-        if (strcmp(names[index - 1], names[index]) == 0 &&
-            (index == 1 || strcmp(names[index - 2], names[index]) != 0))
+        if (strcmp(names[index - 1], names[index]) == 0 && (index == 1 || strcmp(names[index - 2], names[index]) != 0))
             eai_problem(problems, "%s: the name %s stands twice", where, names[index]);
 }
 
@@ -92,11 +92,10 @@ static size_t consistency_partners(const char *where, const char *prefix, const 
 /* Says which part of a decoder's cache enters and doesn't leave, or the other way round. */
 static void consistency_cache(const eai_manifest *manifest, eai_problems *problems)
 {
-    size_t found =
-        consistency_partners("$.outputs", EAI_PAST, manifest->inputs, manifest->input_count, EAI_PRESENT,
-                             manifest->outputs, manifest->output_count, problems) +
-        consistency_partners("$.inputs", EAI_PRESENT, manifest->outputs, manifest->output_count, EAI_PAST,
-                             manifest->inputs, manifest->input_count, problems);
+    size_t found = consistency_partners("$.outputs", EAI_PAST, manifest->inputs, manifest->input_count, EAI_PRESENT,
+                                        manifest->outputs, manifest->output_count, problems) +
+                   consistency_partners("$.inputs", EAI_PRESENT, manifest->outputs, manifest->output_count, EAI_PAST,
+                                        manifest->inputs, manifest->input_count, problems);
     if (!found)
         eai_problem(problems, "$.generation: is there, and no input begins with " EAI_PAST);
 }

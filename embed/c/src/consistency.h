@@ -10,7 +10,7 @@ bool eai_manifest_problems(const eai_manifest *manifest, const eai_value *root, 
 /* Tells whether a path is among the files. */
 bool eai_is_listed(const eai_file *files, size_t count, const char *path);
 
-/* What the names of a decoder's cache begin with, as it enters and as it leaves, and of an encoder's keys and values. */
+/* What the names of a decoder's cache begin with, as it enters and leaves, and those of an encoder's keys and values. */
 #define EAI_CACHE "past_key_values"
 #define EAI_PAST EAI_CACHE "."
 #define EAI_PRESENT "present."

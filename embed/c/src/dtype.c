@@ -9,10 +9,10 @@ static const struct {
     const char *name;
     size_t size;
 } dtypes[] = {
-    [EA_FLOAT32] = {"float32", 4}, [EA_UINT8] = {"uint8", 1},     [EA_INT8] = {"int8", 1},
-    [EA_UINT16] = {"uint16", 2},   [EA_INT16] = {"int16", 2},     [EA_INT32] = {"int32", 4},
-    [EA_INT64] = {"int64", 8},     [EA_BOOL] = {"bool", 1},       [EA_FLOAT16] = {"float16", 2},
-    [EA_FLOAT64] = {"float64", 8}, [EA_UINT32] = {"uint32", 4},   [EA_UINT64] = {"uint64", 8},
+    [EA_FLOAT32] = {"float32", 4}, [EA_UINT8] = {"uint8", 1},   [EA_INT8] = {"int8", 1},
+    [EA_UINT16] = {"uint16", 2},   [EA_INT16] = {"int16", 2},   [EA_INT32] = {"int32", 4},
+    [EA_INT64] = {"int64", 8},     [EA_BOOL] = {"bool", 1},     [EA_FLOAT16] = {"float16", 2},
+    [EA_FLOAT64] = {"float64", 8}, [EA_UINT32] = {"uint32", 4}, [EA_UINT64] = {"uint64", 8},
 };
 
 enum { DTYPES = sizeof dtypes / sizeof *dtypes };
@@ -143,7 +143,9 @@ const char *eai_shown(char room[96], const int64_t *shape, size_t rank)
     size_t length = (size_t)snprintf(room, 96, "(");
     for (size_t axis = 0; axis < rank && length < 72; axis++)
         length += (size_t)snprintf(room + length, 96 - length, "%lld%s", (long long)shape[axis],
-                                   rank == 1 ? "," : axis + 1 < rank ? ", " : "");
+                                   rank == 1         ? ","
+                                   : axis + 1 < rank ? ", "
+                                                     : "");
     snprintf(room + length, 96 - length, length < 72 ? ")" : "...)");
     return room;
 }

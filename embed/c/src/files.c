@@ -114,9 +114,8 @@ ea_status eai_read_document(eai_arena *arena, const char *folder, const char *na
                         reason.text);
     if (status.st_size > FILES_MOST_DOCUMENT) {
         close(file);
-        return eai_fail(error, EA_BUNDLE_ERROR,
-                        "%s has %lld bytes, and more than %d are refused unread.\nIt is no %s.", path,
-                        (long long)status.st_size, FILES_MOST_DOCUMENT, name);
+        return eai_fail(error, EA_BUNDLE_ERROR, "%s has %lld bytes, and more than %d are refused unread.\nIt is no %s.",
+                        path, (long long)status.st_size, FILES_MOST_DOCUMENT, name);
     }
     bytes->length = (size_t)status.st_size;
     bytes->data = eai_take(arena, bytes->length + 1, 1);
@@ -147,8 +146,7 @@ static ea_status files_verify(eai_arena *arena, const char *folder, const eai_fi
     }
     if (!hash)
         return EA_OK;
-    if (kept && ((uint64_t)listed->bytes > SIZE_MAX / 4 ||
-                 !(kept->data = eai_take(arena, (size_t)listed->bytes, 1))))
+    if (kept && ((uint64_t)listed->bytes > SIZE_MAX / 4 || !(kept->data = eai_take(arena, (size_t)listed->bytes, 1))))
         return eai_no_memory(error);
     int file = files_open(path, &status, &reason);
     bool read = file >= 0 && files_hash(file, listed->bytes, kept ? kept->data : NULL, hex, &reason);
@@ -170,8 +168,7 @@ ea_status eai_verify_files(eai_arena *arena, const char *folder, const eai_file 
     for (size_t index = 0; index < count; index++) {
         bool wanted = keep && strcmp(files[index].path, keep) == 0;
         bool hash = wanted || files[index].bytes <= hash_most;
-        ea_status status =
-            files_verify(arena, folder, &files[index], hash, wanted ? kept : NULL, &problems, error);
+        ea_status status = files_verify(arena, folder, &files[index], hash, wanted ? kept : NULL, &problems, error);
         if (status != EA_OK)
             return status;
     }

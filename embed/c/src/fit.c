@@ -33,7 +33,8 @@ static const ea_array *fit_array(const fit_check *check, const eai_slot *slot)
 static const eai_tensor *fit_layer(const eai_manifest *manifest, const char *name)
 {
     for (size_t index = 0; index < manifest->input_count && manifest->generates; index++)
-        if (eai_after(manifest->inputs[index].name, EAI_PAST) && (!name || strcmp(manifest->inputs[index].name, name) == 0))
+        if (eai_after(manifest->inputs[index].name, EAI_PAST) &&
+            (!name || strcmp(manifest->inputs[index].name, name) == 0))
             return &manifest->inputs[index];
     return NULL;
 }
@@ -199,8 +200,8 @@ static void fit_cache_lengths(const fit_check *check, int64_t said)
     size_t before = check->problems->count;
     int64_t shortest = INT64_MAX, longest = 0;
     if (!first) {
-        eai_problem(check->problems, "%s: this model generates no text, so it has no cache that could begin with anything",
-                    EAI_CACHE);
+        eai_problem(check->problems,
+                    "%s: this model generates no text, so it has no cache that could begin with anything", EAI_CACHE);
         return;
     }
     for (size_t index = 0; index < manifest->input_count; index++) {
@@ -216,8 +217,8 @@ static void fit_cache_lengths(const fit_check *check, int64_t said)
         eai_problem(check->problems, "%s: %lld tokens in one layer, %lld in another", EAI_CACHE, (long long)shortest,
                     (long long)longest);
     else if (manifest->positions && longest >= manifest->positions)
-        eai_problem(check->problems, "%s: %lld tokens leave no room for a text in the model's %lld positions", EAI_CACHE,
-                    (long long)longest, (long long)manifest->positions);
+        eai_problem(check->problems, "%s: %lld tokens leave no room for a text in the model's %lld positions",
+                    EAI_CACHE, (long long)longest, (long long)manifest->positions);
     else if (longest != said)
         eai_problem(check->problems, "%s: rank %lld in adapter.json, %lld tokens in its arrays", EAI_CACHE,
                     (long long)said, (long long)longest);
@@ -233,7 +234,8 @@ static void fit_cache(const fit_check *check)
     if (site)
         fit_cache_lengths(check, eai_json_get(site->first, "rank")->integer);
     else if (brings)
-        eai_problem(check->problems, "it brings keys and values of the cache, of which sites.%s in adapter.json says nothing",
+        eai_problem(check->problems,
+                    "it brings keys and values of the cache, of which sites.%s in adapter.json says nothing",
                     EAI_CACHE);
 }
 
@@ -251,9 +253,10 @@ ea_status eai_check_fit(const char *name, const eai_record *record, const eai_we
         return eai_no_memory(error);
     fit_record(&check);
     fit_cache(&check);
-    return eai_refuse(error, EA_ADAPTER_ERROR, &problems,
-                      other   ? "Export it from the base it was trained on."
-                      : spare ? "`edgeadapt add` the checkpoint to this bundle: it gives the model the slots that are missing."
-                              : "Convert it again for this bundle with `edgeadapt add`.",
-                      "Adapter '%s' does not fit the model:", name);
+    return eai_refuse(
+        error, EA_ADAPTER_ERROR, &problems,
+        other   ? "Export it from the base it was trained on."
+        : spare ? "`edgeadapt add` the checkpoint to this bundle: it gives the model the slots that are missing."
+                : "Convert it again for this bundle with `edgeadapt add`.",
+        "Adapter '%s' does not fit the model:", name);
 }

@@ -45,8 +45,8 @@ static bool inputs_fit(const ea_array *array, const eai_tensor *tensor, eai_prob
     }
     bool fits = array->rank == tensor->rank;
     for (size_t axis = 0; axis < tensor->rank && fits; axis++)
-        fits = array->shape[axis] >= 0 &&
-               (tensor->shape[axis].symbol || tensor->shape[axis].length == array->shape[axis]);
+        fits =
+            array->shape[axis] >= 0 && (tensor->shape[axis].symbol || tensor->shape[axis].length == array->shape[axis]);
     if (!fits)
         eai_problem(problems, "%s: got %s, expected %s", tensor->name, eai_shown(got, array->shape, array->rank),
                     eai_shown_symbols(expected, tensor));

@@ -69,8 +69,8 @@ ea_status eai_library_check(const char *version, const char *required, int api, 
     while (part < 2 && got[part] == wanted[part])
         part++;
     if (got[part] < wanted[part])
-        return eai_fail(error, EA_BUNDLE_ERROR, "The bundle needs ONNX Runtime %.40s, and this one is %.40s.\nUpdate it.",
-                        required, version);
+        return eai_fail(error, EA_BUNDLE_ERROR,
+                        "The bundle needs ONNX Runtime %.40s, and this one is %.40s.\nUpdate it.", required, version);
     if (got[0] == 1 && got[1] < api)
         return eai_fail(error, EA_PROVIDER_ERROR,
                         "This library was compiled for ONNX Runtime 1.%d or newer, and this one is %.40s.\n"

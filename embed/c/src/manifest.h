@@ -42,13 +42,14 @@ typedef struct eai_manifest {
     eai_slot *slots;
     const eai_slot **by_name; /* the slots, sorted by name */
     size_t slot_count;
-    size_t free_count; /* how many different free dimensions the slots have: labels, and a rank for each site and method */
+    size_t
+        free_count; /* how many different free dimensions the slots have: labels, and a rank for each site and method */
     const char **labels;
     size_t label_count;
     eai_file *files;
     size_t file_count;
     bool generates, has_encoder;
-    int64_t positions; /* how many tokens a decoder takes, or 0 where it knows no limit */
+    int64_t positions;     /* how many tokens a decoder takes, or 0 where it knows no limit */
     const char *tokenizer; /* its file, or NULL */
     size_t max_length;
     bool pads_left;

@@ -1,4 +1,4 @@
-/* The rules for edgeadapt.json and adapter.json, as schema.h reads them; docs/bundle-format.md says the same in words. */
+/* The rules for edgeadapt.json and adapter.json, as schema.h reads them; docs/bundle-format.md has them in words. */
 #ifndef EAI_MANIFEST_SCHEMA_H
 #define EAI_MANIFEST_SCHEMA_H
 
@@ -26,6 +26,7 @@
 
 #define EAI_ADAPTER_RULE \
     "{format:t;name:N;method:t;fingerprint:F;sites:<a<tK>>;labels:?1[a];problem_type:?T;source:o;" \
-    "parity:?{reference:t;max_abs_error:n;effect:n;cosine:n;top1_agreement:?n;tolerance:n;};files:" EAI_FILES_RULE ";}"
+    "parity:?{reference:t;max_abs_error:n;effect:n;cosine:n;top1_agreement:?n;tolerance:n;};files:" EAI_FILES_RULE \
+    ";}"
 
 #endif

@@ -43,8 +43,7 @@ ea_status eai_model_load(eai_model *model, const char *library, const char *requ
     return model_took(model, report, EA_PROVIDER_ERROR, "begin", error);
 }
 
-ea_status eai_model_open(eai_model *model, const char *path, int threads, const eai_manifest *manifest,
-                         ea_error *error)
+ea_status eai_model_open(eai_model *model, const char *path, int threads, const eai_manifest *manifest, ea_error *error)
 {
     const OrtApi *api = model->api;
     OrtSessionOptions *options = NULL;
@@ -75,9 +74,9 @@ ea_status eai_model_value(const eai_model *model, const ea_array *array, OrtValu
         const void *given;
         void *taken;
     } address = {.given = data};
-    OrtStatus *report = model->api->CreateTensorWithDataAsOrtValue(
-        model->memory, address.taken, array->bytes, array->shape, array->rank,
-        (ONNXTensorElementDataType)array->dtype, value);
+    OrtStatus *report =
+        model->api->CreateTensorWithDataAsOrtValue(model->memory, address.taken, array->bytes, array->shape,
+                                                   array->rank, (ONNXTensorElementDataType)array->dtype, value);
     return model_took(model, report, EA_PROVIDER_ERROR, "take an array", error);
 }
 
@@ -108,8 +107,8 @@ ea_status eai_model_run(const eai_model *model, const char *const *input_names, 
                         size_t input_count, const char *const *output_names, size_t output_count, OrtValue **outputs,
                         ea_error *error)
 {
-    OrtStatus *report = model->api->Run(model->session, NULL, input_names, inputs, input_count, output_names,
-                                        output_count, outputs);
+    OrtStatus *report =
+        model->api->Run(model->session, NULL, input_names, inputs, input_count, output_names, output_count, outputs);
     /* What it finds fault with are values, such as a token that the model doesn't know: all else was checked. */
     bool fault = report && model->api->GetErrorCode(report) == ORT_INVALID_ARGUMENT;
     return model_took(model, report, fault ? EA_INPUT_ERROR : EA_PROVIDER_ERROR, "run the model on these inputs",

@@ -21,8 +21,8 @@ static void record_problems(const eai_record *record, eai_problems *problems)
         eai_problem(problems, "$.sites: %s is not in $.files", EAI_WEIGHTS_FILE);
     const eai_value *cache = eai_json_get(record->sites, EAI_CACHE);
     if (cache && (cache->count != 1 || !eai_json_get(cache->first, "rank")))
-        eai_problem(problems, "$.sites." EAI_CACHE
-                              ": expected one method with a rank, how many tokens the cache begins with");
+        eai_problem(problems,
+                    "$.sites." EAI_CACHE ": expected one method with a rank, how many tokens the cache begins with");
 }
 
 ea_status eai_record_parse(eai_arena *arena, const char *path, const char *bytes, size_t length, eai_record *record,

@@ -104,8 +104,8 @@ static const eai_cell *rows_stack(eai_adapter *stack, const eai_slot *slot, cons
     return cell;
 }
 
-ea_status eai_stack_rows(const eai_manifest *manifest, const eai_adapter *const *rows, size_t count,
-                         eai_adapter *stack, ea_error *error)
+ea_status eai_stack_rows(const eai_manifest *manifest, const eai_adapter *const *rows, size_t count, eai_adapter *stack,
+                         ea_error *error)
 {
     *stack = (eai_adapter){0};
     int64_t *lengths = eai_take(&stack->arena, manifest->free_count, sizeof *lengths);
@@ -149,8 +149,8 @@ bool eai_take_rows(eai_arena *arena, const ea_array *input, size_t axis, const e
     shape[axis] = (int64_t)passes->row_count[pass];
     *taken = *input;
     taken->shape = shape;
-    void *data = eai_array_bytes(shape, input->rank, input->dtype, &taken->bytes) ? eai_take(arena, taken->bytes, 1)
-                                                                                  : NULL;
+    void *data =
+        eai_array_bytes(shape, input->rank, input->dtype, &taken->bytes) ? eai_take(arena, taken->bytes, 1) : NULL;
     if (!data)
         return false;
     taken->data = data;

@@ -1,4 +1,4 @@
-/* Runs: the inputs are checked, each row gets its adapter's arrays, and rows share as few passes as their slots allow. */
+/* Runs: inputs are checked, each row gets its adapter's arrays, and rows share as few passes as their slots allow. */
 #include "inputs.h"
 #include "result.h"
 
@@ -117,8 +117,7 @@ static ea_status run_choose(run_state *run, const char *const *names, size_t cou
     if (!run->entries || !run->adapters)
         return eai_no_memory(error);
     for (size_t row = 0; row < count; row++) {
-        ea_status status =
-            eai_take_adapter(run->bundle, names[row], &run->entries[row], &run->adapters[row], error);
+        ea_status status = eai_take_adapter(run->bundle, names[row], &run->entries[row], &run->adapters[row], error);
         if (status != EA_OK)
             return status;
         run->rows = row + 1;
@@ -178,8 +177,8 @@ static ea_status run_check_rows(const run_state *run, const char *const *adapter
     return adapters ? EA_OK : eai_fail(error, EA_INPUT_ERROR, "The list of adapters is NULL.");
 }
 
-ea_status ea_bundle_run_rows(ea_bundle *bundle, const ea_array *inputs, size_t input_count,
-                             const char *const *adapters, size_t rows, ea_result **result, ea_error *error)
+ea_status ea_bundle_run_rows(ea_bundle *bundle, const ea_array *inputs, size_t input_count, const char *const *adapters,
+                             size_t rows, ea_result **result, ea_error *error)
 {
     run_state run = {.bundle = bundle};
     eai_clear(error);

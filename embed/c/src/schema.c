@@ -23,7 +23,8 @@ static bool schema_identifier(const char *key)
 {
     bool sound = *key && !(*key >= '0' && *key <= '9');
     for (; *key && sound; key++)
-        sound = (*key >= 'a' && *key <= 'z') || (*key >= 'A' && *key <= 'Z') || (*key >= '0' && *key <= '9') || *key == '_';
+        sound =
+            (*key >= 'a' && *key <= 'z') || (*key >= 'A' && *key <= 'Z') || (*key >= '0' && *key <= '9') || *key == '_';
     return sound;
 }
 
@@ -31,9 +32,9 @@ static bool schema_identifier(const char *key)
 static size_t schema_enter(schema_place *place, const char *key, size_t index)
 {
     size_t before = place->length, room = sizeof place->path - before;
-    int added = !key                       ? snprintf(place->path + before, room, "[%zu]", index)
+    int added = !key                     ? snprintf(place->path + before, room, "[%zu]", index)
                 : schema_identifier(key) ? snprintf(place->path + before, room, ".%s", key)
-                                           : snprintf(place->path + before, room, "[\"%s\"]", key);
+                                         : snprintf(place->path + before, room, "[\"%s\"]", key);
     place->length += (size_t)added < room ? (size_t)added : room - 1;
     return before;
 }
@@ -62,7 +63,8 @@ static void schema_expected(schema_place *place, const char *expected, const eai
         snprintf(shown, sizeof shown, "'%.60s'", value->text);
         break;
     default:
-        snprintf(shown, sizeof shown, value->kind == EAI_ARRAY ? "a list of %zu" : "an object with %zu keys", value->count);
+        snprintf(shown, sizeof shown, value->kind == EAI_ARRAY ? "a list of %zu" : "an object with %zu keys",
+                 value->count);
     }
     eai_problem(place->problems, "%s: expected %s, got %s", place->path, expected, shown);
 }
@@ -309,8 +311,8 @@ static ea_status schema_format(const char *path, const eai_value *root, const ch
     const eai_value *format = eai_json_get(root, "format");
     int version[2], highest[2] = {0, 0};
     if (!format || format->kind != EAI_STRING || !schema_version(format->text, format->length, version))
-        return eai_fail(error, EA_BUNDLE_ERROR, "%.300s has no bundle format, expected '%s'.\nIs it another tool's file?",
-                        path, formats[0]);
+        return eai_fail(error, EA_BUNDLE_ERROR,
+                        "%.300s has no bundle format, expected '%s'.\nIs it another tool's file?", path, formats[0]);
     const char *last = formats[0];
     for (; *formats; formats++) {
         if (schema_is(format, *formats))
@@ -323,12 +325,13 @@ static ea_status schema_format(const char *path, const eai_value *root, const ch
                         "%.300s was written by a newer edgeadapt: its format is %s, this one reads %s.\n"
                         "Update edgeadapt, or export again with this version.",
                         path, format->text, last);
-    return eai_fail(error, EA_BUNDLE_ERROR, "%.300s has the format %s, which was never released; this edgeadapt reads %s.",
-                    path, format->text, last);
+    return eai_fail(error, EA_BUNDLE_ERROR,
+                    "%.300s has the format %s, which was never released; this edgeadapt reads %s.", path, format->text,
+                    last);
 }
 
-ea_status eai_read_schema(const char *path, const char *bytes, size_t length, eai_rule rule,
-                          const char *const *formats, eai_document **document, ea_error *error)
+ea_status eai_read_schema(const char *path, const char *bytes, size_t length, eai_rule rule, const char *const *formats,
+                          eai_document **document, ea_error *error)
 {
     char reason[256];
     *document = eai_json_parse(bytes, length, reason, sizeof reason);
@@ -342,7 +345,8 @@ ea_status eai_read_schema(const char *path, const char *bytes, size_t length, ea
     if (status == EA_OK) {
         eai_problems problems = {0};
         eai_check_schema(rule, root, &problems);
-        status = eai_refuse(error, EA_BUNDLE_ERROR, &problems, eai_copy_again, "%.300s breaks the bundle format:", path);
+        status =
+            eai_refuse(error, EA_BUNDLE_ERROR, &problems, eai_copy_again, "%.300s breaks the bundle format:", path);
     }
     if (status != EA_OK) {
         eai_json_free(*document);

@@ -27,8 +27,8 @@ void eai_check_schema(eai_rule rule, const eai_value *value, eai_problems *probl
 
 /* Parses a JSON document, and checks its `format` (one of `formats`, up to NULL, the highest last) before it looks at
  * anything else, then all of `rule`. The document is the caller's where this is EA_OK. */
-ea_status eai_read_schema(const char *path, const char *bytes, size_t length, eai_rule rule,
-                          const char *const *formats, eai_document **document, ea_error *error);
+ea_status eai_read_schema(const char *path, const char *bytes, size_t length, eai_rule rule, const char *const *formats,
+                          eai_document **document, ea_error *error);
 
 /* What to do where a document breaks the format. */
 extern const char eai_copy_again[];

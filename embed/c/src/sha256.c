@@ -44,8 +44,8 @@ static void sha256_block(uint32_t state[8], const unsigned char *block)
 
 void eai_sha256_begin(eai_sha256 *digest)
 {
-    *digest = (eai_sha256){.state = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c,
-                                     0x1f83d9ab, 0x5be0cd19}};
+    *digest = (eai_sha256){
+        .state = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19}};
 }
 
 void eai_sha256_add(eai_sha256 *digest, const void *bytes, size_t length)

@@ -6,7 +6,7 @@
 
 /* An input or output as the model has it. */
 typedef struct signature_value {
-    char *name; /* ONNX Runtime's to free */
+    char *name;     /* ONNX Runtime's to free */
     ea_dtype dtype; /* 0 for what is no array */
     size_t rank;
 } signature_value;

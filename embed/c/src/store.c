@@ -57,8 +57,7 @@ static bool store_put(ea_bundle *bundle, eai_entry *entry, size_t place)
         bundle->entries = entries;
         bundle->entry_room = room;
     }
-    memmove(bundle->entries + place + 1, bundle->entries + place,
-            (bundle->entry_count - place) * sizeof(eai_entry *));
+    memmove(bundle->entries + place + 1, bundle->entries + place, (bundle->entry_count - place) * sizeof(eai_entry *));
     bundle->entries[place] = entry;
     bundle->entry_count++;
     return true;
@@ -70,8 +69,8 @@ static void store_listed(const ea_bundle *bundle, char *text, size_t room)
     size_t length = 0, shown = bundle->entry_count < 12 ? bundle->entry_count : 12;
     snprintf(text, room, "none");
     for (size_t index = 0; index < shown && length < room; index++)
-        length += (size_t)snprintf(text + length, room - length, "%s%s", index ? ", " : "",
-                                   bundle->entries[index]->name);
+        length +=
+            (size_t)snprintf(text + length, room - length, "%s%s", index ? ", " : "", bundle->entries[index]->name);
     if (bundle->entry_count > shown && length < room)
         snprintf(text + length, room - length, " and %zu more", bundle->entry_count - shown);
 }
@@ -242,8 +241,8 @@ ea_status ea_bundle_remove(ea_bundle *bundle, const char *name, ea_error *error)
 }
 
 /* Looks at one entry of the folder `adapters`: a folder is an adapter, and its name has to be safe. */
-static ea_status store_list(ea_bundle *bundle, const char *parent, const char *name, bool *none,
-                            eai_problems *problems, ea_error *error)
+static ea_status store_list(ea_bundle *bundle, const char *parent, const char *name, bool *none, eai_problems *problems,
+                            ea_error *error)
 {
     struct stat status;
     bool found;
@@ -303,8 +302,8 @@ ea_status eai_list_adapters(ea_bundle *bundle, ea_error *error)
     if (!parent)
         return eai_no_memory(error);
     if (lstat(parent, &kind) == 0 && S_ISLNK(kind.st_mode))
-        return eai_fail(error, EA_BUNDLE_ERROR, "%.300s is a link.\nPut the folder itself there; a bundle holds no links.",
-                        parent);
+        return eai_fail(error, EA_BUNDLE_ERROR,
+                        "%.300s is a link.\nPut the folder itself there; a bundle holds no links.", parent);
     DIR *folder = opendir(parent);
     if (!folder && errno != ENOENT && errno != ENOTDIR)
         return eai_fail(error, EA_BUNDLE_ERROR, "%.300s can't be read: %s.", parent, strerror(errno));
@@ -319,7 +318,7 @@ ea_status eai_list_adapters(ea_bundle *bundle, ea_error *error)
         status = eai_refuse(error, EA_BUNDLE_ERROR, &problems, "Rename or remove these folders.",
                             "%.300s holds what is no adapter:", parent);
     if (status == EA_OK && !none)
-        return eai_fail(error, EA_BUNDLE_ERROR, "%.300s lacks adapters/none, the base as an adapter.\nCopy the bundle again.",
-                        bundle->folder);
+        return eai_fail(error, EA_BUNDLE_ERROR,
+                        "%.300s lacks adapters/none, the base as an adapter.\nCopy the bundle again.", bundle->folder);
     return status;
 }

@@ -199,8 +199,8 @@ ea_status eai_read_weights(eai_arena *arena, const char *path, const eai_bytes *
     const char *problem = weights_read(arena, bytes, weights);
     for (size_t index = 1; index < weights->count && !problem; index++)
         if (weights_by_name(&weights->arrays[index - 1], &weights->arrays[index]) == 0)
-            return eai_fail(error, EA_ADAPTER_ERROR, "%s has two arrays named %.200s.\nConvert the adapter again.", path,
-                            weights->arrays[index].name);
+            return eai_fail(error, EA_ADAPTER_ERROR, "%s has two arrays named %.200s.\nConvert the adapter again.",
+                            path, weights->arrays[index].name);
     if (!problem)
         return EA_OK;
     if (strcmp(problem, "out of memory") == 0)
@@ -212,7 +212,6 @@ ea_status eai_read_weights(eai_arena *arena, const char *path, const eai_bytes *
 const ea_array *eai_weight_of(const eai_weights *weights, const char *name)
 {
     ea_array wanted = {.name = name};
-    return weights->count
-               ? bsearch(&wanted, weights->arrays, weights->count, sizeof *weights->arrays, weights_by_name)
-               : NULL;
+    return weights->count ? bsearch(&wanted, weights->arrays, weights->count, sizeof *weights->arrays, weights_by_name)
+                          : NULL;
 }

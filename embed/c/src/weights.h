@@ -10,8 +10,8 @@ typedef struct eai_weights {
     size_t count;
 } eai_weights;
 
-/* Reads the arrays, with every offset and length checked against the size of the file; `path` is for messages. The bytes
- * must stay, and be aligned for all types. */
+/* Reads the arrays, with every offset and length checked against the size of the file; `path` is for messages. The
+ * bytes must stay, and be aligned for all types. */
 ea_status eai_read_weights(eai_arena *arena, const char *path, const eai_bytes *bytes, eai_weights *weights,
                            ea_error *error);
 

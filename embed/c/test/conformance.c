@@ -132,7 +132,9 @@ static bool same_outputs(const char *name, const ea_result *result, const eai_va
         size_t arrays = ea_result_arrays(result, output), row = 0;
         if (!expected || arrays != (rows ? rows->count : 1)) {
             fail(name, "%s: %zu arrays, expected %zu", ea_result_array(result, output, 0)->name, arrays,
-                 rows ? rows->count : expected ? 1 : 0);
+                 rows       ? rows->count
+                 : expected ? 1
+                            : 0);
             return false;
         }
         seen++;

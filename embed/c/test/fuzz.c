@@ -186,8 +186,22 @@ static bool read_sample(const char *path, target which, sample *sample)
  * document made others. */
 static size_t damage(char *bytes, size_t length, size_t room, const sample *other)
 {
-    static const char *const words[] = {"null", "-1", "1e400", "\"rows\"", "{}", "[]", "\"\\u0000\"", "0", "1.5",
-                                        "\"stored\"", "9223372036854775807", "\"1.1\"", ",", "}", "]", "\"\xED\xA0\x80\""};
+    static const char *const words[] = {"null",
+                                        "-1",
+                                        "1e400",
+                                        "\"rows\"",
+                                        "{}",
+                                        "[]",
+                                        "\"\\u0000\"",
+                                        "0",
+                                        "1.5",
+                                        "\"stored\"",
+                                        "9223372036854775807",
+                                        "\"1.1\"",
+                                        ",",
+                                        "}",
+                                        "]",
+                                        "\"\xED\xA0\x80\""};
     static const uint32_t numbers[] = {0, 1, 4, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0xFFFFFFFC, 0x10000, 255};
     for (size_t changes = 1 + draw(6); changes && length > 8; changes--) {
         size_t place = draw(length), size = 1 + draw(16);

@@ -73,19 +73,54 @@ static ea_bundle *open_bundle(const char *name)
 
 static void test_json(void)
 {
-    static const char *const bad[] = {
-        "", " ", "{", "[1,]", "{\"a\":1,}", "[1 2]", "nul", "NaN", "-Infinity", "01", "1.", ".5", "1e", "+1", "1e999",
-        "\"\\x\"", "\"\\ud800\"", "\"\\udc00\\ud800\"", "\"\t\"", "\"", "\"\\u12\"", "{\"a\":1,\"a\":2}",
-        "{\"a\":1,\"\\u0061\":2}", "[] []", "\xEF\xBB\xBF[]", "\"\xED\xA0\x80\"", "\"\xC0\xAF\"", "\"\xF4\x90\x80\x80\"",
-        "'a'", "[1]x", "{1:2}", "{\"a\" 1}", "-", "--1", "1e+", "[}", "{]", "tru", "/**/[]"};
+    static const char *const bad[] = {"",
+                                      " ",
+                                      "{",
+                                      "[1,]",
+                                      "{\"a\":1,}",
+                                      "[1 2]",
+                                      "nul",
+                                      "NaN",
+                                      "-Infinity",
+                                      "01",
+                                      "1.",
+                                      ".5",
+                                      "1e",
+                                      "+1",
+                                      "1e999",
+                                      "\"\\x\"",
+                                      "\"\\ud800\"",
+                                      "\"\\udc00\\ud800\"",
+                                      "\"\t\"",
+                                      "\"",
+                                      "\"\\u12\"",
+                                      "{\"a\":1,\"a\":2}",
+                                      "{\"a\":1,\"\\u0061\":2}",
+                                      "[] []",
+                                      "\xEF\xBB\xBF[]",
+                                      "\"\xED\xA0\x80\"",
+                                      "\"\xC0\xAF\"",
+                                      "\"\xF4\x90\x80\x80\"",
+                                      "'a'",
+                                      "[1]x",
+                                      "{1:2}",
+                                      "{\"a\" 1}",
+                                      "-",
+                                      "--1",
+                                      "1e+",
+                                      "[}",
+                                      "{]",
+                                      "tru",
+                                      "/**/[]"};
     char reason[200];
     for (size_t index = 0; index < sizeof bad / sizeof *bad; index++) {
         eai_document *document = eai_json_parse(bad[index], strlen(bad[index]), reason, sizeof reason);
         expect(!document, bad[index], __LINE__);
         eai_json_free(document);
     }
-    const char *text = " {\"a\": [1, -0, 1.5, 9223372036854775807, -9223372036854775808, 9223372036854775808, 1e2],"
-                       "\"\\u00e9\\ud83d\\ude00\": \"x\\u0000y\\/\", \"n\": null, \"t\": true, \"f\": false, \"e\": {}} ";
+    const char *text =
+        " {\"a\": [1, -0, 1.5, 9223372036854775807, -9223372036854775808, 9223372036854775808, 1e2],"
+        "\"\\u00e9\\ud83d\\ude00\": \"x\\u0000y\\/\", \"n\": null, \"t\": true, \"f\": false, \"e\": {}} ";
     eai_document *document = eai_json_parse(text, strlen(text), reason, sizeof reason);
     EXPECT(document);
     const eai_value *root = eai_json_root(document), *numbers = eai_json_get(root, "a")->first;
@@ -158,11 +193,11 @@ static uint16_t half(double number)
 static void test_dtypes(void)
 {
     EXPECT(half(0) == 0 && half(-0.0) == 0x8000 && half(1) == 0x3C00 && half(-2) == 0xC000 && half(65504) == 0x7BFF);
-    EXPECT(half(65519.99) == 0x7BFF && half(65520) == 0xFFFF);         /* infinity is refused */
-    EXPECT(half(ldexp(1, -24)) == 1 && half(ldexp(1, -25)) == 0);      /* ties to even */
+    EXPECT(half(65519.99) == 0x7BFF && half(65520) == 0xFFFF);    /* infinity is refused */
+    EXPECT(half(ldexp(1, -24)) == 1 && half(ldexp(1, -25)) == 0); /* ties to even */
     EXPECT(half(ldexp(3, -25)) == 2 && half(ldexp(1023.5, -24)) == 0x400);
     EXPECT(half(2049) == 0x6800 && half(2051) == 0x6802 && half(1e-300) == 0);
-    EXPECT(half(1.0 + ldexp(1, -11) + ldexp(1, -40)) == 0x3C01);       /* rounded once */
+    EXPECT(half(1.0 + ldexp(1, -11) + ldexp(1, -40)) == 0x3C01); /* rounded once */
     int64_t wide;
     uint8_t narrow;
     float single;
@@ -233,14 +268,16 @@ static void test_facts(void)
     EXPECT(ea_bundle_input_rank(bundle, 0) == 3 && ea_bundle_input_dimension(bundle, 0, 2, NULL) == 4);
     EXPECT(ea_bundle_input_dimension(bundle, 0, 0, &symbol) == -1 && strcmp(symbol, "batch") == 0);
     EXPECT(ea_bundle_input_dimension(bundle, 0, 3, &symbol) == -1 && !symbol && !ea_bundle_input_name(bundle, 1));
-    EXPECT(!ea_bundle_tokenizer_path(bundle) && ea_bundle_max_length(bundle) == 0 && strlen(ea_bundle_onnxruntime(bundle)));
+    EXPECT(!ea_bundle_tokenizer_path(bundle) && ea_bundle_max_length(bundle) == 0 &&
+           strlen(ea_bundle_onnxruntime(bundle)));
     EXPECT(ea_bundle_labels(bundle, NULL, &labels, &error) == EA_OK && ea_names_count(labels) == 3);
     EXPECT(strcmp(ea_names_at(labels, 1), "maybe") == 0 && !ea_names_at(labels, 3));
     ea_names_free(labels);
     EXPECT(ea_bundle_problem_type(bundle, "polite", &problem_type, &error) == EA_OK);
     EXPECT(problem_type && strcmp(problem_type, "multi_label_classification") == 0);
     EXPECT(ea_bundle_problem_type(bundle, "spam", &problem_type, &error) == EA_OK && !problem_type);
-    EXPECT(ea_bundle_labels(bundle, "nobody", &labels, &error) && says(&error, EA_ADAPTER_ERROR, "polite, short, spam"));
+    EXPECT(ea_bundle_labels(bundle, "nobody", &labels, &error) &&
+           says(&error, EA_ADAPTER_ERROR, "polite, short, spam"));
     EXPECT(!labels);
     ea_bundle_close(bundle);
 }
@@ -297,7 +334,8 @@ static void test_inputs(void)
     EXPECT(ea_bundle_run(bundle, &batch.array, 1, NULL, &result, &error) && says(&error, EA_INPUT_ERROR, "(-1, 5, 4)"));
     EXPECT(!result && ea_bundle_run(bundle, &batch.array, 1, NULL, &result, NULL) == EA_INPUT_ERROR);
     batch.shape[0] = 2;
-    EXPECT(ea_bundle_run_rows(bundle, &batch.array, 1, NULL, 2, &result, &error) && says(&error, EA_INPUT_ERROR, "NULL"));
+    EXPECT(ea_bundle_run_rows(bundle, &batch.array, 1, NULL, 2, &result, &error) &&
+           says(&error, EA_INPUT_ERROR, "NULL"));
     EXPECT(ea_bundle_run_rows(bundle, &batch.array, 1, NULL, 3, &result, &error) &&
            says(&error, EA_INPUT_ERROR, "got 3 for a batch of 2"));
     ea_bundle_close(bundle);
@@ -351,7 +389,8 @@ static void test_runs(void)
     ea_error error;
     batch batch;
     fill(&batch, 2);
-    EXPECT(ea_bundle_run(bundle, &batch.array, 1, NULL, &result, &error) && says(&error, EA_ADAPTER_ERROR, "classifier"));
+    EXPECT(ea_bundle_run(bundle, &batch.array, 1, NULL, &result, &error) &&
+           says(&error, EA_ADAPTER_ERROR, "classifier"));
     EXPECT(ea_bundle_run(bundle, &batch.array, 1, "none", &result, &error) == EA_ADAPTER_ERROR && !result);
     EXPECT(ea_bundle_run(bundle, &batch.array, 1, "spam", &result, &error) == EA_OK && error.status == EA_OK);
     /* Removed under a result: that stays. */
