@@ -95,6 +95,20 @@ static bool feed_weights(const char *bytes, size_t length, ea_error *error)
     return taken;
 }
 
+/* Tells whether a message is UTF-8 without control characters: as a string, JSON has to take it. */
+static bool is_text(const char *message)
+{
+    char reason[256], quoted[2100];
+    int length = snprintf(quoted, sizeof quoted, "\"%s\"", message);
+    for (char *at = quoted + 1; at < quoted + length - 1; at++)
+        if (*at == '"' || *at == '\\' || *at == '\n')
+            *at = ' ';
+    eai_document *document = eai_json_parse(quoted, (size_t)length, reason, sizeof reason);
+    bool taken = document != NULL;
+    eai_json_free(document);
+    return taken;
+}
+
 static void feed(target which, const char *bytes, size_t length)
 {
     ea_error error = {0};
@@ -104,6 +118,8 @@ static void feed(target which, const char *bytes, size_t length)
                  : which == RECORD   ? feed_record(copy, length, &error)
                                      : feed_weights(copy, length, &error);
     if (!taken && which != JSON && (!error.message[0] || error.status == EA_OK))
+        abort();
+    if (!is_text(error.message))
         abort();
     accepted[which] += taken;
     refused[which] += !taken;
