@@ -170,7 +170,7 @@ ea_status eai_read_adapter(const char *folder, const char *name, const eai_manif
         status = eai_check_fit(name, &adapter->record, &weights, adapter->filling, manifest, error);
     if (status == EA_OK)
         adapter_facts(adapter, manifest, &weights);
-    return status;
+    return status == EA_OK && !eai_record_shrink(&adapter->arena, &adapter->record) ? eai_no_memory(error) : status;
 }
 
 void eai_free_adapter(eai_adapter *adapter)

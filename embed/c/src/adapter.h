@@ -16,8 +16,8 @@ typedef struct eai_cell {
 
 typedef struct eai_adapter {
     eai_arena arena;
-    eai_record record;
-    eai_cell *cells; /* its own */
+    eai_record record; /* of an adapter that was read, labels and problem type alone */
+    eai_cell *cells;   /* its own */
     size_t cell_count;
     const eai_cell **filling; /* by slot; NULL for the base's where it has no value of its own */
     size_t label_count;       /* columns of the head that answers, or 0 where no slot has labels */

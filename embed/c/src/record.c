@@ -72,6 +72,19 @@ int64_t eai_record_rank(const eai_record *record, const char *site, const char *
     return rank ? rank->integer : 0;
 }
 
+bool eai_record_shrink(eai_arena *arena, eai_record *record)
+{
+    eai_record kept = {.labels = record->labels, .label_count = record->label_count};
+    for (size_t index = 0; index < kept.label_count; index++)
+        if (!(kept.labels[index] = eai_copy_text(arena, kept.labels[index])))
+            return false;
+    if (record->problem_type && !(kept.problem_type = eai_copy_text(arena, record->problem_type)))
+        return false;
+    eai_record_close(record);
+    *record = kept;
+    return true;
+}
+
 void eai_record_close(eai_record *record)
 {
     eai_json_free(record->document);

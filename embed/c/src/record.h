@@ -28,6 +28,10 @@ ea_status eai_record_parse(eai_arena *arena, const char *path, const char *bytes
 /* Returns the rank that `sites` has for a site and method, or 0. */
 int64_t eai_record_rank(const eai_record *record, const char *site, const char *method);
 
+/* Keeps labels and problem type in the arena, and frees the document with all else: a bundle may hold thousands of
+ * adapters. False where memory ran out. */
+bool eai_record_shrink(eai_arena *arena, eai_record *record);
+
 void eai_record_close(eai_record *record);
 
 #endif
