@@ -71,6 +71,26 @@ static void change(unsigned number, unsigned round)
         atomic_fetch_add(&refused, 1);
 }
 
+/* Opens a bundle of its own, runs it, and closes it before its result. */
+static void open_another(void)
+{
+    char path[2048];
+    ea_error error;
+    ea_bundle *own;
+    ea_result *result;
+    ea_array array = input();
+    ea_options options = {.size = sizeof options, .threads = 1};
+    snprintf(path, sizeof path, "%.*s", (int)(strlen(spare) - strlen("/adapters/spam")), spare);
+    ea_status status = ea_bundle_open(path, &options, &own, &error);
+    if (status != EA_OK) {
+        check(status, NULL, NULL, &error);
+        return;
+    }
+    status = ea_bundle_run_rows(own, &array, 1, adapters, ROWS, &result, &error);
+    ea_bundle_close(own);
+    check(status, result, expected_mixed, &error);
+}
+
 static void *work(void *argument)
 {
     unsigned number = *(unsigned *)argument;
@@ -87,6 +107,8 @@ static void *work(void *argument)
         }
         if (round % 5 == 0)
             change(number, round);
+        if (round % 100 == 0)
+            open_another();
     }
     return NULL;
 }
