@@ -1,0 +1,87 @@
+#include "sha256.h"
+
+#include <string.h>
+
+static uint32_t sha256_turned(uint32_t word, unsigned by)
+{
+    return word >> by | word << (32 - by);
+}
+
+static void sha256_block(uint32_t state[8], const unsigned char *block)
+{
+    static const uint32_t constants[64] = {
+        0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
+        0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
+        0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
+        0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
+        0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
+        0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
+        0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
+        0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
+    uint32_t words[64];
+    for (int index = 0; index < 16; index++)
+        words[index] = (uint32_t)block[4 * index] << 24 | (uint32_t)block[4 * index + 1] << 16 |
+                       (uint32_t)block[4 * index + 2] << 8 | block[4 * index + 3];
+    for (int index = 16; index < 64; index++) {
+        uint32_t early = words[index - 15], late = words[index - 2];
+        words[index] = words[index - 16] + words[index - 7] +
+                       (sha256_turned(early, 7) ^ sha256_turned(early, 18) ^ early >> 3) +
+                       (sha256_turned(late, 17) ^ sha256_turned(late, 19) ^ late >> 10);
+    }
+    uint32_t a = state[0], b = state[1], c = state[2], d = state[3];
+    uint32_t e = state[4], f = state[5], g = state[6], h = state[7];
+    for (int index = 0; index < 64; index++) {
+        uint32_t first = h + (sha256_turned(e, 6) ^ sha256_turned(e, 11) ^ sha256_turned(e, 25)) +
+                         ((e & f) ^ (~e & g)) + constants[index] + words[index];
+        uint32_t second =
+            (sha256_turned(a, 2) ^ sha256_turned(a, 13) ^ sha256_turned(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
+        h = g, g = f, f = e, e = d + first;
+        d = c, c = b, b = a, a = first + second;
+    }
+    state[0] += a, state[1] += b, state[2] += c, state[3] += d;
+    state[4] += e, state[5] += f, state[6] += g, state[7] += h;
+}
+
+void eai_sha256_begin(eai_sha256 *digest)
+{
+    *digest = (eai_sha256){
+        .state = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19}};
+}
+
+void eai_sha256_add(eai_sha256 *digest, const void *bytes, size_t length)
+{
+    const unsigned char *at = bytes;
+    size_t held = (size_t)(digest->bytes % 64);
+    digest->bytes += length;
+    if (held) {
+        size_t more = length < 64 - held ? length : 64 - held;
+        memcpy(digest->block + held, at, more);
+        at += more;
+        length -= more;
+        if (held + more < 64)
+            return;
+        sha256_block(digest->state, digest->block);
+    }
+    for (; length >= 64; at += 64, length -= 64)
+        sha256_block(digest->state, at);
+    if (length)
+        memcpy(digest->block, at, length);
+}
+
+void eai_sha256_end(eai_sha256 *digest, char hex[65])
+{
+    static const char digits[] = "0123456789abcdef";
+    static const unsigned char padding[64] = {0x80};
+    uint64_t bits = digest->bytes * 8;
+    unsigned char length[8];
+    for (int index = 0; index < 8; index++)
+        length[index] = (unsigned char)(bits >> (56 - 8 * index));
+    eai_sha256_add(digest, padding, 1 + (size_t)((119 - digest->bytes % 64) % 64));
+    eai_sha256_add(digest, length, 8);
+    for (int index = 0; index < 32; index++) {
+        unsigned byte = digest->state[index / 4] >> (24 - 8 * (index % 4)) & 0xFF;
+        hex[2 * index] = digits[byte >> 4];
+        hex[2 * index + 1] = digits[byte & 15];
+    }
+    hex[64] = '\0';
+}

@@ -1,0 +1,427 @@
+/* What the conformance cases don't ask: the C interface itself, and the rooms below it.
+ *
+ *     test_core FOLDER      with the bundles of write_bundles.py */
+#include "edgeadapt.h"
+
+#include "dtype.h"
+#include "json.h"
+#include "names.h"
+#include "sha256.h"
+
+#include <locale.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *folder;
+static int passed, failed;
+
+static void expect(bool holds, const char *what, int line)
+{
+    passed += holds;
+    failed += !holds;
+    if (!holds)
+        printf("FAILED line %d: %s\n", line, what);
+}
+
+#define EXPECT(what) expect((what), #what, __LINE__)
+
+static const char *at(const char *name)
+{
+    static char paths[4][2048];
+    static int next;
+    char *path = paths[next++ % 4];
+    snprintf(path, sizeof paths[0], "%s/%s", folder, name);
+    return path;
+}
+
+static bool says(const ea_error *error, ea_status status, const char *text)
+{
+    bool holds = error->status == status && strstr(error->message, text);
+    if (!holds)
+        printf("  got %s: %s\n", ea_status_name(error->status), error->message);
+    return holds;
+}
+
+/* A batch for the tiny bundles: x (rows, 5, 4). */
+typedef struct batch {
+    float x[8 * 5 * 4];
+    int64_t shape[3];
+    ea_array array;
+} batch;
+
+static void fill(batch *batch, int64_t rows)
+{
+    for (size_t index = 0; index < 8 * 5 * 4; index++)
+        batch->x[index] = (float)((index * 37) % 101) / 50 - 1;
+    batch->shape[0] = rows, batch->shape[1] = 5, batch->shape[2] = 4;
+    batch->array = (ea_array){"x", EA_FLOAT32, 3, batch->shape, batch->x, (size_t)rows * 20 * sizeof(float)};
+}
+
+static ea_bundle *open_bundle(const char *name)
+{
+    ea_options options = {.size = sizeof options, .threads = 1};
+    ea_bundle *bundle;
+    ea_error error;
+    if (ea_bundle_open(at(name), &options, &bundle, &error) != EA_OK) {
+        printf("%s\n", error.message);
+        exit(1);
+    }
+    return bundle;
+}
+
+static void test_json(void)
+{
+    static const char *const bad[] = {"",
+                                      " ",
+                                      "{",
+                                      "[1,]",
+                                      "{\"a\":1,}",
+                                      "[1 2]",
+                                      "nul",
+                                      "NaN",
+                                      "-Infinity",
+                                      "01",
+                                      "1.",
+                                      ".5",
+                                      "1e",
+                                      "+1",
+                                      "1e999",
+                                      "\"\\x\"",
+                                      "\"\\ud800\"",
+                                      "\"\\udc00\\ud800\"",
+                                      "\"\t\"",
+                                      "\"",
+                                      "\"\\u12\"",
+                                      "{\"a\":1,\"a\":2}",
+                                      "{\"a\":1,\"\\u0061\":2}",
+                                      "[] []",
+                                      "\xEF\xBB\xBF[]",
+                                      "\"\xED\xA0\x80\"",
+                                      "\"\xC0\xAF\"",
+                                      "\"\xF4\x90\x80\x80\"",
+                                      "'a'",
+                                      "[1]x",
+                                      "{1:2}",
+                                      "{\"a\" 1}",
+                                      "-",
+                                      "--1",
+                                      "1e+",
+                                      "[}",
+                                      "{]",
+                                      "tru",
+                                      "/**/[]"};
+    char reason[200];
+    for (size_t index = 0; index < sizeof bad / sizeof *bad; index++) {
+        eai_document *document = eai_json_parse(bad[index], strlen(bad[index]), reason, sizeof reason);
+        expect(!document, bad[index], __LINE__);
+        eai_json_free(document);
+    }
+    const char *text =
+        " {\"a\": [1, -0, 1.5, 9223372036854775807, -9223372036854775808, 9223372036854775808, 1e2],"
+        "\"\\u00e9\\ud83d\\ude00\": \"x\\u0000y\\/\", \"n\": null, \"t\": true, \"f\": false, \"e\": {}} ";
+    eai_document *document = eai_json_parse(text, strlen(text), reason, sizeof reason);
+    EXPECT(document);
+    const eai_value *root = eai_json_root(document), *numbers = eai_json_get(root, "a")->first;
+    EXPECT(root->count == 6 && eai_json_get(root, "a")->count == 7 && !eai_json_get(root, "b"));
+    EXPECT(numbers->whole && numbers->integer == 1 && numbers->next->whole && numbers->next->integer == 0);
+    numbers = numbers->next->next;
+    EXPECT(!numbers->whole && numbers->number == 1.5);
+    numbers = numbers->next;
+    EXPECT(numbers->whole && numbers->integer == INT64_MAX);
+    numbers = numbers->next;
+    EXPECT(numbers->whole && numbers->integer == INT64_MIN);
+    numbers = numbers->next;
+    EXPECT(!numbers->whole && numbers->number == 9223372036854775808.0 && numbers->next->number == 100);
+    const eai_value *escaped = eai_json_get(root, "\xC3\xA9\xF0\x9F\x98\x80");
+    EXPECT(escaped && escaped->length == 4 && memcmp(escaped->text, "x\0y/", 5) == 0);
+    EXPECT(eai_json_get(root, "e")->kind == EAI_OBJECT && eai_json_get(root, "n")->kind == EAI_NULL);
+    eai_json_free(document);
+    /* As deep as allowed, and one deeper; nothing recurses. */
+    char deep[1100];
+    for (int depth = 512; depth <= 513; depth++) {
+        memset(deep, '[', 513);
+        memset(deep + depth, ']', 513);
+        document = eai_json_parse(deep, 2 * (size_t)depth, reason, sizeof reason);
+        EXPECT((document != NULL) == (depth == 512));
+        eai_json_free(document);
+    }
+}
+
+static void test_locale(void)
+{
+    char reason[200];
+    bool comma = setlocale(LC_NUMERIC, "de_DE.UTF-8") || setlocale(LC_NUMERIC, "fr_FR.UTF-8");
+    eai_document *document = eai_json_parse("[0.125]", 7, reason, sizeof reason);
+    EXPECT(document && eai_json_root(document)->first->number == 0.125);
+    eai_json_free(document);
+    setlocale(LC_NUMERIC, "C");
+    if (!comma)
+        printf("no locale with a decimal comma is installed: numbers were read in the C locale alone\n");
+}
+
+static void test_sha256(void)
+{
+    /* FIPS 180-4's own examples, and a million times "a". */
+    char hex[65], *many = malloc(1000000);
+    eai_sha256 digest;
+    eai_sha256_begin(&digest);
+    eai_sha256_end(&digest, hex);
+    EXPECT(strcmp(hex, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855") == 0);
+    eai_sha256_begin(&digest);
+    eai_sha256_add(&digest, "abc", 3);
+    eai_sha256_end(&digest, hex);
+    EXPECT(strcmp(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad") == 0);
+    memset(many, 'a', 1000000);
+    eai_sha256_begin(&digest);
+    for (size_t done = 0, step = 1; done < 1000000; done += step, step = step % 997 + 1) {
+        step = step < 1000000 - done ? step : 1000000 - done;
+        eai_sha256_add(&digest, many + done, step);
+    }
+    eai_sha256_end(&digest, hex);
+    EXPECT(strcmp(hex, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0") == 0);
+    free(many);
+}
+
+static uint16_t half(double number)
+{
+    uint16_t bits = 0xFFFF;
+    return eai_fill(&bits, 1, EA_FLOAT16, number) ? bits : 0xFFFF;
+}
+
+static void test_dtypes(void)
+{
+    EXPECT(half(0) == 0 && half(-0.0) == 0x8000 && half(1) == 0x3C00 && half(-2) == 0xC000 && half(65504) == 0x7BFF);
+    EXPECT(half(65519.99) == 0x7BFF && half(65520) == 0xFFFF);    /* infinity is refused */
+    EXPECT(half(ldexp(1, -24)) == 1 && half(ldexp(1, -25)) == 0); /* ties to even */
+    EXPECT(half(ldexp(3, -25)) == 2 && half(ldexp(1023.5, -24)) == 0x400);
+    EXPECT(half(2049) == 0x6800 && half(2051) == 0x6802 && half(1e-300) == 0);
+    EXPECT(half(1.0 + ldexp(1, -11) + ldexp(1, -40)) == 0x3C01); /* rounded once */
+    int64_t wide;
+    uint8_t narrow;
+    float single;
+    EXPECT(eai_fill(&wide, 1, EA_INT64, -5) && wide == -5 && !eai_fill(&wide, 1, EA_INT64, 9223372036854775808.0));
+    EXPECT(eai_fill(&narrow, 1, EA_UINT8, 255) && narrow == 255 && !eai_fill(&narrow, 1, EA_UINT8, 256));
+    EXPECT(!eai_fill(&narrow, 1, EA_UINT8, -1) && !eai_fill(&wide, 1, EA_INT64, 0.5));
+    EXPECT(!eai_fill(&single, 1, EA_FLOAT32, 1e39) && eai_fill(&single, 1, EA_FLOAT32, 0.1) && single == 0.1f);
+    size_t bytes;
+    EXPECT(!eai_array_bytes((int64_t[]){INT64_MAX, INT64_MAX}, 2, EA_INT64, &bytes));
+    EXPECT(eai_array_bytes((int64_t[]){INT64_MAX, 0, INT64_MAX}, 3, EA_INT64, &bytes) && bytes == 0);
+    EXPECT(!eai_array_bytes((int64_t[]){-1}, 1, EA_INT8, &bytes));
+    EXPECT(eai_array_bytes(NULL, 0, EA_FLOAT64, &bytes) && bytes == 8);
+    EXPECT(!ea_dtype_name((ea_dtype)8) && !ea_dtype_size((ea_dtype)0) && !ea_dtype_name((ea_dtype)-1));
+}
+
+static void test_names(void)
+{
+    EXPECT(!eai_name_problem("spam-v2", 7) && eai_name_problem("", 0) && eai_name_problem("-a", 2));
+    EXPECT(eai_name_problem("nul", 3) && eai_name_problem("COM1.x", 6) && !eai_name_problem("com", 3));
+    EXPECT(eai_name_problem("a.", 2) && eai_name_problem("None", 4) && !eai_name_problem("none", 4));
+    EXPECT(eai_name_problem("a\0b", 3) && eai_name_problem("\xC3\xA9", 2));
+    EXPECT(!eai_path_problem("a/b.c", 5) && eai_path_problem("../a", 4) && eai_path_problem("a//b", 4));
+    EXPECT(eai_path_problem("/a", 2) && eai_path_problem("a/.", 3) && eai_path_problem("a/con.x", 7));
+    EXPECT(eai_path_problem("a\0b", 3) && eai_path_problem("a\\b", 3) && eai_path_problem("a/b ", 4));
+}
+
+static void test_options(void)
+{
+    ea_bundle *bundle = (ea_bundle *)&passed;
+    ea_error error;
+    struct {
+        ea_options known;
+        int later;
+    } newer = {{.size = sizeof newer}, 0};
+    EXPECT(ea_bundle_open(at("open"), &newer.known, &bundle, &error) == EA_OK && bundle);
+    ea_bundle_close(bundle);
+    newer.later = 1;
+    EXPECT(ea_bundle_open(at("open"), &newer.known, &bundle, &error) && says(&error, EA_CONFIG_ERROR, "options"));
+    EXPECT(!bundle);
+    ea_options options = {.size = sizeof options, .threads = -1};
+    EXPECT(ea_bundle_open(at("open"), &options, &bundle, &error) && says(&error, EA_CONFIG_ERROR, "threads: got -1"));
+    options = (ea_options){.size = sizeof options, .verify = (ea_verify)7};
+    EXPECT(ea_bundle_open(at("open"), &options, &bundle, &error) && says(&error, EA_CONFIG_ERROR, "verify: got 7"));
+    options = (ea_options){.size = sizeof options, .onnxruntime = "/no/library.so"};
+    EXPECT(ea_bundle_open(at("open"), &options, &bundle, &error) && says(&error, EA_PROVIDER_ERROR, "/no/library.so"));
+    options.onnxruntime = "libc.so.6";
+    EXPECT(ea_bundle_open(at("open"), &options, &bundle, &error) && says(&error, EA_PROVIDER_ERROR, "OrtGetApiBase"));
+    options = (ea_options){0};
+    EXPECT(ea_bundle_open(at("open"), &options, &bundle, &error) && says(&error, EA_CONFIG_ERROR, "size"));
+    options = (ea_options){.size = sizeof options, .verify = EA_VERIFY_ADAPTERS};
+    EXPECT(ea_bundle_open(at("open"), &options, &bundle, &error) == EA_OK);
+    ea_bundle_close(bundle);
+    EXPECT(ea_bundle_open(NULL, NULL, &bundle, &error) && says(&error, EA_CONFIG_ERROR, "folder"));
+    EXPECT(ea_bundle_open("", NULL, &bundle, &error) && says(&error, EA_CONFIG_ERROR, "folder"));
+    EXPECT(ea_bundle_open(at("nothing"), NULL, &bundle, NULL) == EA_BUNDLE_ERROR);
+    EXPECT(ea_bundle_open(at("encoder"), NULL, &bundle, &error) && says(&error, EA_UNSUPPORTED_ERROR, "encoder"));
+    ea_bundle_close(NULL);
+}
+
+static void test_facts(void)
+{
+    const char *symbol = "?", *problem_type = "?";
+    ea_names *labels;
+    ea_error error;
+    ea_bundle *bundle = open_bundle("stored");
+    EXPECT(strcmp(ea_bundle_task(bundle), "text-classification") == 0 && ea_bundle_input_count(bundle) == 1);
+    EXPECT(strcmp(ea_bundle_input_name(bundle, 0), "x") == 0 && ea_bundle_input_dtype(bundle, 0) == EA_FLOAT32);
+    EXPECT(ea_bundle_input_rank(bundle, 0) == 3 && ea_bundle_input_dimension(bundle, 0, 2, NULL) == 4);
+    EXPECT(ea_bundle_input_dimension(bundle, 0, 0, &symbol) == -1 && strcmp(symbol, "batch") == 0);
+    EXPECT(ea_bundle_input_dimension(bundle, 0, 3, &symbol) == -1 && !symbol && !ea_bundle_input_name(bundle, 1));
+    EXPECT(!ea_bundle_tokenizer_path(bundle) && ea_bundle_max_length(bundle) == 0 &&
+           strlen(ea_bundle_onnxruntime(bundle)));
+    EXPECT(ea_bundle_labels(bundle, NULL, &labels, &error) == EA_OK && ea_names_count(labels) == 3);
+    EXPECT(strcmp(ea_names_at(labels, 1), "maybe") == 0 && !ea_names_at(labels, 3));
+    ea_names_free(labels);
+    EXPECT(ea_bundle_problem_type(bundle, "polite", &problem_type, &error) == EA_OK);
+    EXPECT(problem_type && strcmp(problem_type, "multi_label_classification") == 0);
+    EXPECT(ea_bundle_problem_type(bundle, "spam", &problem_type, &error) == EA_OK && !problem_type);
+    EXPECT(ea_bundle_labels(bundle, "nobody", &labels, &error) &&
+           says(&error, EA_ADAPTER_ERROR, "polite, short, spam"));
+    EXPECT(!labels);
+    ea_bundle_close(bundle);
+}
+
+static void test_table(void)
+{
+    ea_bundle *bundle = open_bundle("open");
+    ea_names *names;
+    ea_error error;
+    EXPECT(ea_bundle_add(bundle, at("broken/spam"), "ham", &error) && says(&error, EA_BUNDLE_ERROR, "sha256"));
+    EXPECT(ea_bundle_add(bundle, at("open/adapters/spam"), NULL, &error) && says(&error, EA_ADAPTER_ERROR, "already"));
+    EXPECT(ea_bundle_add(bundle, at("open/adapters/spam"), "ham", &error) == EA_OK);
+    EXPECT(ea_bundle_add(bundle, at("open/adapters/spam"), "a/b", &error) && says(&error, EA_ADAPTER_ERROR, "a/b"));
+    EXPECT(ea_bundle_remove(bundle, "none", &error) && says(&error, EA_ADAPTER_ERROR, "base"));
+    EXPECT(ea_bundle_remove(bundle, NULL, &error) == EA_ADAPTER_ERROR);
+    EXPECT(ea_bundle_remove(bundle, "tone", &error) == EA_OK && ea_bundle_remove(bundle, "tone", NULL) != EA_OK);
+    EXPECT(ea_bundle_load(bundle, "topic", &error) == EA_OK && ea_bundle_load(bundle, "tone", &error) != EA_OK);
+    EXPECT(ea_bundle_adapters(bundle, &names, &error) == EA_OK && ea_names_count(names) == 3);
+    ea_bundle_close(bundle);
+    EXPECT(strcmp(ea_names_at(names, 0), "ham") == 0 && strcmp(ea_names_at(names, 2), "topic") == 0);
+    ea_names_free(names);
+}
+
+static void test_inputs(void)
+{
+    ea_bundle *bundle = open_bundle("stored");
+    ea_result *result;
+    ea_error error;
+    batch batch;
+    fill(&batch, 2);
+    ea_array array = batch.array;
+    EXPECT(ea_bundle_run(bundle, NULL, 0, NULL, &result, &error) && says(&error, EA_INPUT_ERROR, "x: missing"));
+    EXPECT(ea_bundle_run(bundle, NULL, 1, NULL, &result, &error) && says(&error, EA_INPUT_ERROR, "NULL"));
+    EXPECT(ea_bundle_run(bundle, (ea_array[]){array, array}, 2, NULL, &result, &error) &&
+           says(&error, EA_INPUT_ERROR, "x: given twice"));
+    array.bytes--;
+    EXPECT(ea_bundle_run(bundle, &array, 1, NULL, &result, &error) && says(&error, EA_INPUT_ERROR, "159 bytes"));
+    array = batch.array;
+    array.data = (const char *)batch.x + 1;
+    EXPECT(ea_bundle_run(bundle, &array, 1, NULL, &result, &error) && says(&error, EA_INPUT_ERROR, "aligned"));
+    array.data = NULL;
+    EXPECT(ea_bundle_run(bundle, &array, 1, NULL, &result, &error) && says(&error, EA_INPUT_ERROR, "NULL"));
+    array = batch.array;
+    array.shape = NULL;
+    EXPECT(ea_bundle_run(bundle, &array, 1, NULL, &result, &error) && says(&error, EA_INPUT_ERROR, "NULL"));
+    array = batch.array;
+    array.dtype = (ea_dtype)99;
+    array.name = NULL;
+    EXPECT(ea_bundle_run(bundle, (ea_array[]){array, array}, 2, NULL, &result, &error) &&
+           says(&error, EA_INPUT_ERROR, "no name"));
+    array.name = "x";
+    EXPECT(ea_bundle_run(bundle, &array, 1, NULL, &result, &error) && says(&error, EA_INPUT_ERROR, "no dtype"));
+    batch.shape[0] = -1;
+    EXPECT(ea_bundle_run(bundle, &batch.array, 1, NULL, &result, &error) && says(&error, EA_INPUT_ERROR, "(-1, 5, 4)"));
+    EXPECT(!result && ea_bundle_run(bundle, &batch.array, 1, NULL, &result, NULL) == EA_INPUT_ERROR);
+    batch.shape[0] = 2;
+    EXPECT(ea_bundle_run_rows(bundle, &batch.array, 1, NULL, 2, &result, &error) &&
+           says(&error, EA_INPUT_ERROR, "NULL"));
+    EXPECT(ea_bundle_run_rows(bundle, &batch.array, 1, NULL, 3, &result, &error) &&
+           says(&error, EA_INPUT_ERROR, "got 3 for a batch of 2"));
+    ea_bundle_close(bundle);
+}
+
+static double difference(const ea_array *mixed, size_t row, const ea_array *alone)
+{
+    size_t count = alone->bytes / sizeof(float), rows = (size_t)alone->shape[0];
+    const float *one = mixed->data, *other = alone->data;
+    double most = 0;
+    for (size_t index = 0; index < count / rows; index++) {
+        double each = fabs((double)one[index] - (double)other[row * (count / rows) + index]);
+        most = each > most ? each : most;
+    }
+    return most;
+}
+
+/* Every row of a mixed batch is what its adapter gives alone, and adapters differ. */
+static void test_rows(const char *name, const char *const *adapters, size_t rows)
+{
+    ea_bundle *bundle = open_bundle(name);
+    ea_result *mixed, *alone;
+    ea_error error;
+    batch batch;
+    fill(&batch, (int64_t)rows);
+    EXPECT(ea_bundle_run_rows(bundle, &batch.array, 1, adapters, rows, &mixed, &error) == EA_OK);
+    size_t logits = ea_result_count(mixed) - 1, arrays = ea_result_arrays(mixed, logits);
+    for (size_t row = 0; row < rows; row++) {
+        EXPECT(ea_bundle_run(bundle, &batch.array, 1, adapters[row], &alone, &error) == EA_OK);
+        ea_array part = *ea_result_array(mixed, logits, arrays == 1 ? 0 : row);
+        const ea_array *whole = ea_result_array(alone, logits, 0);
+        size_t size = whole->bytes / rows;
+        EXPECT(arrays == 1 || part.bytes == size);
+        if (arrays == 1)
+            part.data = (const char *)part.data + row * size;
+        EXPECT(difference(&part, row, whole) < 1e-6);
+        EXPECT(difference(&part, (row + 1) % rows, whole) > 1e-3);
+        ea_result_free(alone);
+    }
+    /* A result stays when its bundle is closed, and nothing is behind its ends. */
+    ea_bundle_close(bundle);
+    EXPECT(!ea_result_array(mixed, logits + 1, 0) && !ea_result_array(mixed, logits, arrays));
+    EXPECT(strcmp(ea_result_array(mixed, logits, 0)->name, logits ? "logits" : "hidden") == 0);
+    ea_result_free(mixed);
+}
+
+static void test_runs(void)
+{
+    ea_bundle *bundle = open_bundle("open");
+    ea_result *result;
+    ea_error error;
+    batch batch;
+    fill(&batch, 2);
+    EXPECT(ea_bundle_run(bundle, &batch.array, 1, NULL, &result, &error) &&
+           says(&error, EA_ADAPTER_ERROR, "classifier"));
+    EXPECT(ea_bundle_run(bundle, &batch.array, 1, "none", &result, &error) == EA_ADAPTER_ERROR && !result);
+    EXPECT(ea_bundle_run(bundle, &batch.array, 1, "spam", &result, &error) == EA_OK && error.status == EA_OK);
+    /* Removed under a result: that stays. */
+    EXPECT(ea_bundle_remove(bundle, "spam", &error) == EA_OK && ea_result_array(result, 1, 0)->shape[1] == 2);
+    ea_result_free(result);
+    ea_result_free(NULL);
+    ea_bundle_close(bundle);
+    test_rows("open", (const char *[]){"spam", "topic", "tone", "spam"}, 4);
+    test_rows("stored", (const char *[]){"spam", NULL, "polite", "short"}, 4);
+    test_rows("stored", (const char *[]){"none", "polite", "short", NULL}, 4);
+    test_rows("absent", (const char *[]){"formal", NULL, "polite", "short"}, 4);
+    test_rows("passes", (const char *[]){"spam", NULL, "polite", "short", "polite"}, 5);
+}
+
+int main(int count, char **arguments)
+{
+    if (count != 2) {
+        fprintf(stderr, "usage: %s FOLDER\n", arguments[0]);
+        return 2;
+    }
+    folder = arguments[1];
+    test_json();
+    test_locale();
+    test_sha256();
+    test_dtypes();
+    test_names();
+    test_options();
+    test_facts();
+    test_table();
+    test_inputs();
+    test_runs();
+    printf("%d passed, %d failed\n", passed, failed);
+    return failed > 0;
+}
