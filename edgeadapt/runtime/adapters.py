@@ -64,8 +64,10 @@ def read_base(bundle: Path, folder: Path, record: AdapterRecord, manifest: Manif
 
     Raises:
         AdapterError: A stored neutral is missing or does not fit.
-        BundleError: ONNX Runtime can't read them.
+        BundleError: ONNX Runtime can't read them, or the folder holds an adapter.
     """
+    if record.method != NONE:
+        raise BundleError(f"{folder} holds the adapter {record.name!r}, and not the base.\nCopy the bundle again.")
     stored = {} if manifest.model.neutrals is None else _arrays(bundle / manifest.model.neutrals)
     kept = tuple(slot for slot in manifest.slots if slot.neutral == "stored")
     check_fit(NONE, record, stored, {}, replace(manifest, slots=kept))

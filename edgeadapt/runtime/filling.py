@@ -58,9 +58,12 @@ class Filling:
 
 
 def label_count(arrays: Mapping[str, Array], slots: Sequence[Slot]) -> int | None:
-    """Returns how many labels the head in these arrays has, or None where no slot has a label axis."""
+    """Returns how many labels the head in these arrays has, or None where no slot has a label axis.
+
+    An array of another number of dimensions than its slot is none; that it doesn't fit is for others to say.
+    """
     for slot in slots:
-        if "labels" in slot.shape and slot.name in arrays:
+        if "labels" in slot.shape and slot.name in arrays and arrays[slot.name].ndim == len(slot.shape):
             return int(arrays[slot.name].shape[slot.shape.index("labels")])
     return None
 

@@ -173,6 +173,7 @@ ARRAYS = [
         ("more labels than its head", "3 names in adapter.json, 2 columns", holding(GOOD, labels=("a", "b", "c"))),
         ("fewer labels than its head", "1 names in adapter.json, 2 columns", holding(GOOD, labels=("a",))),
         ("another label count in the bias", "labels: 2 in .*, 3 in", holding(but(head_bias=zeros(1, 1, 3)))),
+        ("a head of two dimensions", r"got \(6, 2\)", holding({**GOOD, HEAD_WEIGHT: zeros(OUT, 2)})),
         ("half of a head", "labels: 2 in .*, 3 in .*the neutral", holding(but(head_bias=None))),
         ("more labels than the base's head", "2 names in .*, 3 columns", holding(arrays(2, 1), labels=("a", "b"))),
     )

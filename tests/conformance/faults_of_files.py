@@ -148,6 +148,13 @@ BASES = [
         lambda folder: edit(folder / "adapters/none/adapter.json", lambda told: told.update(method="lora")),
     ),
     Fault(
+        "an adapter in the base's place",
+        "holds the adapter 'spam', and not the base",
+        lambda folder: edit(
+            folder / "adapters/none/adapter.json", lambda told: told.update(name="spam", method="lora")
+        ),
+    ),
+    Fault(
         "another base",
         "fingerprint of the base: got",
         lambda folder: edit(

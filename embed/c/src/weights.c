@@ -199,7 +199,7 @@ ea_status eai_read_weights(eai_arena *arena, const char *path, const eai_bytes *
     const char *problem = weights_read(arena, bytes, weights);
     for (size_t index = 1; index < weights->count && !problem; index++)
         if (weights_by_name(&weights->arrays[index - 1], &weights->arrays[index]) == 0)
-            return eai_fail(error, EA_ADAPTER_ERROR, "%s has two arrays named %.200s.\nConvert the adapter again.",
+            return eai_fail(error, EA_BUNDLE_ERROR, "%s has two arrays named %.200s.\nConvert the adapter again.",
                             path, weights->arrays[index].name);
     if (!problem)
         return EA_OK;
