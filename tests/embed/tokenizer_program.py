@@ -30,6 +30,7 @@ SOURCES = (
 ).split()
 WARNINGS = "-std=c11 -Wall -Wextra -Werror -Wpedantic -Wconversion".split()
 
+GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
@@ -263,6 +264,46 @@ def added_bytes() -> Tokenizer:
     tokenizer.add_special_tokens(["<|user|>", "<|userx|>", "<|"])
     return tokenizer
 
+
+def shown(normalizer: normalizers.Normalizer | None, *steps: pre_tokenizers.PreTokenizer) -> Tokenizer:
+    """Returns one that shows every byte of a normalized text, and a space before each word that `steps` split it into."""
+    tokenizer = Tokenizer(models.BPE())
+    if normalizer is not None:
+        tokenizer.normalizer = normalizer
+    level = pre_tokenizers.ByteLevel(add_prefix_space=bool(steps), use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*steps, level])
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=256, initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train_from_iterator([], trainer)
+    return tokenizer
+
+
+def bert_step(name: str) -> normalizers.Normalizer:
+    """Returns BERT's normalizer with one of its steps."""
+    steps = ("clean_text", "handle_chinese_chars", "strip_accents", "lowercase")
+    return normalizers.BertNormalizer(**{step: step == name for step in steps})
+
+
+# Each step of the way from a text to its words, alone, so that nothing of it is hidden behind an unknown token.
+STEPS = {
+    "clean-text": lambda: shown(bert_step("clean_text")),
+    "chinese": lambda: shown(bert_step("handle_chinese_chars")),
+    "strip-accents": lambda: shown(bert_step("strip_accents")),
+    "bert-lowercase": lambda: shown(bert_step("lowercase")),
+    "bert": lambda: shown(normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()),
+    "lowercase": lambda: shown(normalizers.Lowercase()),
+    "nfc": lambda: shown(normalizers.NFC()),
+    "nfd": lambda: shown(normalizers.NFD()),
+    "marks": lambda: shown(normalizers.Sequence([normalizers.NFD(), normalizers.StripAccents()])),
+    "marks-alone": lambda: shown(normalizers.StripAccents()),
+    "bert-words": lambda: shown(None, pre_tokenizers.BertPreTokenizer()),
+    "gpt2-words": lambda: shown(None, pre_tokenizers.Split(Regex(GPT2), "isolated")),
+    "byte-level-words": lambda: shown(None, pre_tokenizers.ByteLevel(add_prefix_space=False)),
+    "llama3-words": lambda: shown(None, pre_tokenizers.Split(Regex(LLAMA3), "isolated")),
+    "qwen2-words": lambda: shown(None, pre_tokenizers.Split(Regex(QWEN2), "isolated")),
+    "digits": lambda: shown(None, pre_tokenizers.Digits(individual_digits=False)),
+    "digit": lambda: shown(None, pre_tokenizers.Digits(individual_digits=True)),
+}
 
 STYLES = {
     "bert-uncased": lambda: bert(lowercase=True, template=True),
