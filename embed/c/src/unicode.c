@@ -107,7 +107,7 @@ static uint32_t unicode_single(uint32_t point)
             low = middle + 1;
         } else {
             size_t at = single_runs[middle].at + (point - first);
-            return single_targets[at] | (single_high[at / 8] >> at % 8 & 1u ? 0x20000u : 0);
+            return single_targets[at] | ((unsigned)single_high[at / 8] >> at % 8 & 1 ? 0x20000u : 0);
         }
     }
     return 0;
@@ -163,7 +163,7 @@ uint32_t eai_unicode_compose(uint32_t first, uint32_t second)
         return 0;
     for (size_t pair = pair_planes[plane]; pair < pair_planes[plane + 1]; pair++)
         if (pair_firsts[pair] == (uint16_t)first && pair_seconds[pair] == (uint16_t)second &&
-            !(pair_excluded[pair / 8] >> pair % 8 & 1u))
+            !((unsigned)pair_excluded[pair / 8] >> pair % 8 & 1))
             return plane << 16 | pair_keys[pair];
     return 0;
 }
