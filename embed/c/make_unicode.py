@@ -155,23 +155,59 @@ def pairs_of(decomposed: dict[int, str]) -> tuple[dict[int, tuple[int, int]], di
     return pairs, singles
 
 
-def planes(starts: Iterable[int], all_planes: int) -> list[int]:
-    """Returns where each plane begins in sorted code points, and where the last one ends."""
-    ordered = list(starts)
-    return [sum(start >> 16 < plane for start in ordered) for plane in range(all_planes + 1)]
-
-
 def ranges(values: dict[int, int]) -> list[tuple[int, int]]:
-    """Returns the starts of runs of one value, with the value; each plane begins one."""
+    """Returns the lengths of runs of one value, from 0 to the last code point, with the value."""
     runs: list[tuple[int, int]] = []
     for point in range(0x110000):
-        value = values.get(point, 0)
-        if point & 0xFFFF == 0 or value != runs[-1][1]:
-            # Nobody asks for surrogates: they go on with what is before them.
-            if 0xD800 <= point <= 0xDFFF:
-                continue
-            runs.append((point, value))
+        # Nobody asks for surrogates: they go on with what is before them.
+        value = runs[-1][1] if 0xD800 <= point <= 0xDFFF else values.get(point, 0)
+        if runs and runs[-1][1] == value:
+            runs[-1] = runs[-1][0] + 1, value
+        else:
+            runs.append((1, value))
     return runs
+
+
+def stream(name: str, runs: Sequence[tuple[int, int]], kinds: Sequence[int], length_bits: int) -> list[str]:
+    """Returns runs as bytes, with an index of every 32nd run.
+
+    A byte has the number of the value in its upper bits and the length less one in its lower ones. Where all of these are
+    set, the rest of the length follows, seven bits a byte, the lowest first, and bit 7 set where more follow.
+    """
+    most = (1 << length_bits) - 1
+    assert len(kinds) <= 1 << (8 - length_bits)
+    data: list[int] = []
+    points, offsets = [], []
+    point = 0
+    for number, (length, value) in enumerate(runs):
+        if number % 32 == 0:
+            points.append(point)
+            offsets.append(len(data))
+        point += length
+        data.append(kinds.index(value) << length_bits | min(length - 1, most))
+        rest = length - 1 - most
+        while rest >= 0:
+            data.append((rest & 0x7F) | (0x80 if rest >> 7 else 0))
+            rest = rest >> 7 if rest >> 7 else -1
+    return [
+        array("uint8_t", f"{name}_runs", data),
+        array("uint32_t", f"{name}_points", map(hex, points)),
+        array("uint16_t", f"{name}_offsets", offsets),
+    ]
+
+
+def keys_of(name: str, keys: Sequence[int]) -> list[str]:
+    """Returns sorted code points as runs: the first one in 21 bits, how many in 11; and how many come before."""
+    runs: list[list[int]] = []
+    for at, key in enumerate(keys):
+        if runs and key == runs[-1][0] + runs[-1][1]:
+            runs[-1][1] += 1
+        else:
+            runs.append([key, 1, at])
+    return [
+        array("uint32_t", f"{name}_runs", (hex(first << 11 | count) for first, count, _ in runs)),
+        array("uint16_t", f"{name}_before", (at for *_, at in runs)),
+    ]
 
 
 def lower_runs(lower: dict[int, str]) -> list[tuple[int, int, int, int]]:
@@ -300,25 +336,21 @@ def render() -> str:
         for point in points:
             values[point] |= FLAGS[name]
     kinds = sorted(set(values.values()))
-    runs = ranges(values)
-    marks = ranges(combining)
+    marks = sorted({0, *combining.values()})
     lowers = lower_runs(lower)
     two = [(point, text) for point, text in lower.items() if len(text) > 1]
     assert len(two) == 1 and len(two[0][1]) == 2, f"lowercase of more than one code point: {two}"
     keys = sorted(pairs)
+    assert all(ord(text) >> 16 == point >> 16 for point, text in lower.items() if len(text) == 1)
     for key in keys:
         assert key >> 16 <= 1 and all(part >> 16 == key >> 16 for part in pairs[key]), f"U+{key:04X} leaves its plane"
         assert decomposed[pairs[key][1]] == chr(pairs[key][1]), f"the second part of U+{key:04X} decomposes"
     assert all(point >> 16 in (0, 2) for point in singles.values())
     assert all(len(text) <= 4 for text in decomposed.values())
     assert not any(point < 0x300 for point in combining) and not any(point < 0xC0 for point in [*pairs, *singles])
-    single_runs: list[list[int]] = []
-    for at, point in enumerate(sorted(singles)):
-        if single_runs and point == single_runs[-1][0] + single_runs[-1][1]:
-            single_runs[-1][1] += 1
-        else:
-            single_runs.append([point, 1, at])
     targets = [singles[point] for point in sorted(singles)]
+    seconds = sorted({second for _, second in pairs.values()})
+    assert len(seconds) <= 256
     excluded = [nfc.normalize_str(chr(pairs[key][0]) + chr(pairs[key][1])) != chr(key) for key in keys]
 
     counts = "\n".join(f" *   {line}" for line in differences(classes, decomposed, lower))
@@ -332,34 +364,31 @@ def render() -> str:
 
 #include <stdint.h>
 
-/* Classes: runs start at a place in a plane, and have a code, which stands for the flags of unicode.h. */
+/* Classes of code points, which stand for the flags of unicode.h. */
 """
     return head + "\n".join(
         [
             array("uint16_t", "class_flags", map(hex, kinds)),
             array("uint8_t", "class_ascii", (kinds.index(values[point]) for point in range(0x80))),
-            array("uint16_t", "class_planes", planes((start for start, _ in runs), 17)),
-            array("uint16_t", "class_starts", (low(start) for start, _ in runs)),
-            array("uint8_t", "class_codes", (kinds.index(value) for _, value in runs)),
+            "/* Runs of code points: see `stream` in make_unicode.py. */",
+            *stream("class", ranges(values), kinds, 3),
             "/* Canonical combining classes, in the same way. */",
-            array("uint16_t", "combining_planes", planes((start for start, _ in marks), 17)),
-            array("uint16_t", "combining_starts", (low(start) for start, _ in marks)),
-            array("uint8_t", "combining_codes", (value for _, value in marks)),
-            "/* Lowercase: the first of a run in 21 bits, how many in 10, and 1 where every other one is; and how far away. */",
+            array("uint8_t", "combining_classes", marks),
+            *stream("combining", ranges(combining), marks, 2),
+            "/* Lowercase: the first of a run in 21 bits, how many in 10, and 1 where every other one is; and how far\n * away, in the same plane. */",
             array("uint32_t", "lower_ranges", (hex(first << 11 | count << 1 | step - 1) for first, step, count, _ in lowers)),
-            array("int32_t", "lower_deltas", (distance for *_, distance in lowers)),
+            array("uint16_t", "lower_deltas", (low(distance) for *_, distance in lowers)),
             f"#define LOWER_TWO {two[0][0]:#x}",
             array("uint32_t", "lower_two", (hex(ord(part)) for part in two[0][1])),
             "/* Canonical decomposition to two code points of the same plane; those that don't compose again are excluded. */",
-            array("uint16_t", "pair_planes", planes(keys, 2)),
-            array("uint16_t", "pair_keys", map(low, keys)),
+            *keys_of("pair", keys),
+            f"enum {{ PAIR_PLANE_1 = {sum(key < 0x10000 for key in keys)} }}; /* the first one of plane 1 */\n",
             array("uint16_t", "pair_firsts", (low(pairs[key][0]) for key in keys)),
-            array("uint16_t", "pair_seconds", (low(pairs[key][1]) for key in keys)),
+            array("uint16_t", "pair_marks", map(low, seconds)),
+            array("uint8_t", "pair_seconds", (seconds.index(pairs[key][1]) for key in keys)),
             array("uint8_t", "pair_excluded", bits(excluded)),
             "/* Canonical decomposition to one code point, of plane 2 where a bit is set. */",
-            "static const struct {\n    uint32_t first;\n    uint16_t count, at;\n} single_runs[] = {",
-            "\n".join(f"    {{{first:#x}, {count}, {at}}}," for first, count, at in single_runs),
-            "};\n",
+            *keys_of("single", sorted(singles)),
             array("uint16_t", "single_targets", map(low, targets)),
             array("uint8_t", "single_high", bits([target >> 16 == 2 for target in targets])),
             "#endif\n",

@@ -14,33 +14,48 @@ enum {
     HANGUL_COUNT = HANGUL_LEAD_COUNT * HANGUL_VOWEL_COUNT * HANGUL_TAIL_COUNT
 };
 
-/* Returns the last entry of a plane that starts at `point` or before; every plane has an entry at its start. */
-static size_t unicode_find(const uint16_t *starts, const uint16_t *planes, uint32_t point)
+/* Returns the number of the value of the run that a code point is in; `length_bits` of a run's first byte are its length. */
+static unsigned unicode_value(const uint8_t *runs, const uint32_t *points, const uint16_t *offsets, size_t count,
+                              unsigned length_bits, uint32_t point)
 {
-    size_t low = planes[point >> 16], high = planes[(point >> 16) + 1];
-    uint16_t within = (uint16_t)point;
-    while (high - low > 1) {
-        size_t middle = (low + high) / 2;
-        if (starts[middle] <= within)
+    size_t low = 0;
+    while (count - low > 1) {
+        size_t middle = (low + count) / 2;
+        if (points[middle] <= point)
             low = middle;
         else
-            high = middle;
+            count = middle;
     }
-    return low;
+    const uint8_t *run = runs + offsets[low];
+    uint32_t left = point - points[low], most = (1u << length_bits) - 1;
+    for (;;) {
+        unsigned first = *run++;
+        uint32_t length = (first & most) + 1;
+        if (length > most)
+            for (unsigned shift = 0, more = 0x80; more & 0x80; shift += 7) {
+                more = *run++;
+                length += (more & 0x7F) << shift;
+            }
+        if (left < length)
+            return first >> length_bits;
+        left -= length;
+    }
 }
 
 unsigned eai_unicode_class(uint32_t point)
 {
-    if (point < 0x80)
-        return class_flags[class_ascii[point]];
-    return class_flags[class_codes[unicode_find(class_starts, class_planes, point)]];
+    unsigned class = point < 0x80 ? class_ascii[point]
+                                  : unicode_value(class_runs, class_points, class_offsets,
+                                                  sizeof class_points / sizeof *class_points, 3, point);
+    return class_flags[class];
 }
 
 unsigned eai_unicode_combining(uint32_t point)
 {
     if (point < 0x300)
         return 0;
-    return combining_codes[unicode_find(combining_starts, combining_planes, point)];
+    return combining_classes[unicode_value(combining_runs, combining_points, combining_offsets,
+                                           sizeof combining_points / sizeof *combining_points, 2, point)];
 }
 
 size_t eai_unicode_lower(uint32_t point, uint32_t lower[2])
@@ -67,50 +82,28 @@ size_t eai_unicode_lower(uint32_t point, uint32_t lower[2])
             low = middle + 1;
         } else {
             if ((point - first) % step == 0)
-                lower[0] = (uint32_t)((int32_t)point + lower_deltas[middle]);
+                lower[0] = (point & ~(uint32_t)0xFFFF) | (uint16_t)(point + lower_deltas[middle]);
             return 1;
         }
     }
     return 1;
 }
 
-/* Returns the index of a code point that decomposes into two, or the count of such. */
-static size_t unicode_pair(uint32_t point)
+/* Returns the index of a code point in runs of them, or SIZE_MAX. */
+static size_t unicode_key(const uint32_t *runs, const uint16_t *before, size_t count, uint32_t point)
 {
-    enum { COUNT = sizeof pair_keys / sizeof *pair_keys };
-    if (point >> 16 > 1)
-        return COUNT;
-    size_t low = pair_planes[point >> 16], high = pair_planes[(point >> 16) + 1];
-    uint16_t within = (uint16_t)point;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (pair_keys[middle] == within)
-            return middle;
-        if (pair_keys[middle] < within)
+    size_t low = 0;
+    while (low < count) {
+        size_t middle = (low + count) / 2;
+        uint32_t first = runs[middle] >> 11;
+        if (point < first)
+            count = middle;
+        else if (point - first >= (runs[middle] & 0x7FF))
             low = middle + 1;
         else
-            high = middle;
+            return before[middle] + (point - first);
     }
-    return COUNT;
-}
-
-/* Returns the one code point that another decomposes to, or 0. */
-static uint32_t unicode_single(uint32_t point)
-{
-    size_t low = 0, high = sizeof single_runs / sizeof *single_runs;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        uint32_t first = single_runs[middle].first;
-        if (point < first) {
-            high = middle;
-        } else if (point - first >= single_runs[middle].count) {
-            low = middle + 1;
-        } else {
-            size_t at = single_runs[middle].at + (point - first);
-            return single_targets[at] | ((unsigned)single_high[at / 8] >> at % 8 & 1 ? 0x20000u : 0);
-        }
-    }
-    return 0;
+    return SIZE_MAX;
 }
 
 size_t eai_unicode_decompose(uint32_t point, uint32_t parts[4])
@@ -126,17 +119,17 @@ size_t eai_unicode_decompose(uint32_t point, uint32_t parts[4])
     uint32_t behind[3];
     size_t waiting = 0;
     while (point >= 0xC0) {
-        size_t pair = unicode_pair(point);
-        uint32_t plane = point & ~(uint32_t)0xFFFF;
-        if (pair < sizeof pair_keys / sizeof *pair_keys && waiting < 3) {
-            behind[waiting++] = plane | pair_seconds[pair];
-            point = plane | pair_firsts[pair];
+        size_t at = unicode_key(pair_runs, pair_before, sizeof pair_runs / sizeof *pair_runs, point);
+        if (at != SIZE_MAX && waiting < 3) {
+            uint32_t plane = point & ~(uint32_t)0xFFFF;
+            behind[waiting++] = plane | pair_marks[pair_seconds[at]];
+            point = plane | pair_firsts[at];
             continue;
         }
-        uint32_t single = unicode_single(point);
-        if (!single)
+        at = unicode_key(single_runs, single_before, sizeof single_runs / sizeof *single_runs, point);
+        if (at == SIZE_MAX)
             break;
-        point = single;
+        point = single_targets[at] | ((unsigned)single_high[at / 8] >> at % 8 & 1 ? 0x20000u : 0);
     }
     size_t count = 0;
     parts[count++] = point;
@@ -161,10 +154,15 @@ uint32_t eai_unicode_compose(uint32_t first, uint32_t second)
     uint32_t plane = second >> 16;
     if (plane > 1 || first >> 16 != plane || !(eai_unicode_class(second) & EAI_IS_UNCOMPOSED))
         return 0;
-    for (size_t pair = pair_planes[plane]; pair < pair_planes[plane + 1]; pair++)
-        if (pair_firsts[pair] == (uint16_t)first && pair_seconds[pair] == (uint16_t)second &&
-            !((unsigned)pair_excluded[pair / 8] >> pair % 8 & 1))
-            return plane << 16 | pair_keys[pair];
+    size_t run = 0, end = plane ? sizeof pair_firsts / sizeof *pair_firsts : PAIR_PLANE_1;
+    for (size_t at = plane ? PAIR_PLANE_1 : 0; at < end; at++) {
+        if (pair_firsts[at] != (uint16_t)first || pair_marks[pair_seconds[at]] != (uint16_t)second ||
+            (unsigned)pair_excluded[at / 8] >> at % 8 & 1)
+            continue;
+        while (at - pair_before[run] >= (pair_runs[run] & 0x7FF))
+            run++;
+        return (pair_runs[run] >> 11) + (uint32_t)(at - pair_before[run]);
+    }
     return 0;
 }
 
