@@ -33,28 +33,22 @@ static bool added_sort(eai_reading *reading, eai_added_set *set)
     for (at = 1; at < set->count; at++)
         if (added_compare(&set->tokens[at - 1], &set->tokens[at]) == 0)
             return eai_reading_fail(reading, EA_UNSUPPORTED_ERROR,
-                              "added_tokens: \"%.100s\" is there twice, or two tokens are once they are normalized, which is "
-                              "not supported here",
-                              set->tokens[at].text);
+                                    "added_tokens: \"%.100s\" twice, maybe once normalized, is not supported",
+                                    set->tokens[at].text);
     return true;
 }
 
-static bool added_read_one(eai_reading *reading, const eai_value *object, eai_added_token *token, uint32_t *id)
+static bool added_read_one(eai_reading *reading, const eai_value *object, eai_added_token *token)
 {
-    static const char where[] = "a token of added_tokens";
     const eai_value *content;
     bool special;
-    if (!eai_reading_object(reading, where, object, "id content single_word lstrip rstrip normalized special ") ||
-        !eai_reading_number(reading, "the id of an added token", eai_json_get(object, "id"), id) ||
-        !eai_reading_text(reading, where, object, "content", true, &content) ||
-        !eai_reading_flag(reading, where, object, "single_word", -1, &token->single_word) ||
-        !eai_reading_flag(reading, where, object, "lstrip", -1, &token->lstrip) ||
-        !eai_reading_flag(reading, where, object, "rstrip", -1, &token->rstrip) ||
-        !eai_reading_flag(reading, where, object, "normalized", -1, &token->normalized) ||
-        !eai_reading_flag(reading, where, object, "special", -1, &special))
+    uint32_t id;
+    if (!eai_reading_fields(reading, "a token of added_tokens", object,
+                            "id# content$ single_word! lstrip! rstrip! normalized! special! ", &id, &content,
+                            &token->single_word, &token->lstrip, &token->rstrip, &token->normalized, &special))
         return false;
     if (!content->length)
-        return eai_reading_fail(reading, EA_UNSUPPORTED_ERROR, "%s: an empty content is not supported here", where);
+        return eai_reading_fail(reading, EA_UNSUPPORTED_ERROR, "added_tokens: an empty one is not supported");
     token->text = eai_reading_copy(reading, content->text, content->length);
     token->length = content->length;
     return token->text;
@@ -69,7 +63,7 @@ static bool added_normalise(eai_reading *reading, const eai_normaliser *normalis
         return eai_reading_no_memory(reading);
     if (!state->text.size)
         return eai_reading_fail(reading, EA_UNSUPPORTED_ERROR,
-                          "added_tokens: \"%.100s\" is empty once it is normalized, which is not supported here", token->text);
+                                "added_tokens: \"%.100s\", empty once it is normalized, is not supported", token->text);
     token->text = eai_reading_copy(reading, state->text.data, state->text.size);
     token->length = state->text.size;
     return token->text;
@@ -92,8 +86,8 @@ static bool added_check_ids(eai_reading *reading, eai_added_token *tokens, size_
     for (size_t index = 1; index < count; index++)
         if (tokens[index - 1].id == tokens[index].id)
             return eai_reading_fail(reading, EA_UNSUPPORTED_ERROR,
-                              "added_tokens: \"%.100s\" and \"%.100s\" have one id, which is not supported here",
-                              tokens[index - 1].text, tokens[index].text);
+                                    "added_tokens: one id for \"%.100s\" and \"%.100s\" is not supported",
+                                    tokens[index - 1].text, tokens[index].text);
     return true;
 }
 
@@ -108,8 +102,7 @@ bool eai_added_tokens_read(eai_reading *reading, const eai_value *list, const ea
         return eai_reading_no_memory(reading);
     uint64_t next = vocabulary->count;
     for (const eai_value *object = count ? list->first : NULL; object; object = object->next, index++) {
-        uint32_t id;
-        if (!added_read_one(reading, object, &tokens[index], &id))
+        if (!added_read_one(reading, object, &tokens[index]))
             return false;
         added_number(vocabulary, &tokens[index], &next);
         normalised += tokens[index].normalized;

@@ -97,29 +97,20 @@ static bool bpe_read_merges(eai_reading *reading, const eai_value *merges, const
 
 bool eai_bpe_read(eai_reading *reading, const eai_value *model, const eai_vocabulary *vocabulary, eai_bpe *bpe)
 {
-    static const char *const affixes[] = {"continuing_subword_prefix", "end_of_word_suffix"};
-    const eai_value *merges, *unknown, *affix;
-    if (!eai_reading_object(reading, "model", model,
-                            "type dropout unk_token continuing_subword_prefix end_of_word_suffix fuse_unk byte_fallback "
-                            "ignore_merges vocab merges ") ||
-        !eai_reading_flag(reading, "model", model, "fuse_unk", false, &bpe->fuses) ||
-        !eai_reading_flag(reading, "model", model, "byte_fallback", false, &bpe->falls_back) ||
-        !eai_reading_flag(reading, "model", model, "ignore_merges", false, &bpe->whole) ||
-        !eai_reading_text(reading, "model", model, "unk_token", false, &unknown) ||
-        !eai_reading_array(reading, "model", model, "merges", &merges))
+    bool falls_back;
+    const eai_value *merges, *unknown, *prefix, *suffix, *dropout = eai_json_get(model, "dropout");
+    if (!eai_reading_fields(reading, "model", model,
+                            "type dropout vocab unk_token? continuing_subword_prefix? end_of_word_suffix? fuse_unk- "
+                            "byte_fallback- ignore_merges- merges@ ",
+                            &unknown, &prefix, &suffix, &bpe->fuses, &falls_back, &bpe->whole, &merges))
         return false;
-    const eai_value *dropout = eai_json_get(model, "dropout");
-    if (dropout && dropout->kind != EAI_NULL && !(dropout->kind == EAI_NUMBER && dropout->number == 0))
-        return eai_reading_fail(reading, EA_UNSUPPORTED_ERROR, "model.dropout: tokens by chance are not supported here");
-    for (size_t index = 0; index < sizeof affixes / sizeof *affixes; index++) {
-        if (!eai_reading_text(reading, "model", model, affixes[index], false, &affix))
-            return false;
-        if (affix && affix->length)
-            return eai_reading_fail(reading, EA_UNSUPPORTED_ERROR, "model.%s: \"%.100s\" is not supported here, only an empty one",
-                              affixes[index], affix->text);
-    }
-    if (bpe->falls_back)
-        return eai_reading_fail(reading, EA_UNSUPPORTED_ERROR, "model.byte_fallback: true is not supported here");
+    const char *refused = dropout && dropout->kind != EAI_NULL && (dropout->kind != EAI_NUMBER || dropout->number != 0) ? "dropout"
+                          : prefix && prefix->length ? "continuing_subword_prefix"
+                          : suffix && suffix->length ? "end_of_word_suffix"
+                          : falls_back               ? "byte_fallback"
+                                                     : NULL;
+    if (refused)
+        return eai_reading_fail(reading, EA_UNSUPPORTED_ERROR, "model.%s is not supported", refused);
     bpe->names_unknown = unknown;
     bpe->has_unknown = unknown && eai_vocabulary_get(vocabulary, unknown->text, unknown->length, &bpe->unknown);
     for (uint32_t point = 0; point < sizeof bpe->characters / sizeof *bpe->characters; point++) {

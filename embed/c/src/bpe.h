@@ -14,7 +14,6 @@ typedef struct eai_bpe {
     uint32_t mask;
     const uint32_t *merged; /* by rank: what the pair becomes */
     bool whole;             /* ignore_merges: a word that is a token is that token */
-    bool falls_back;        /* byte_fallback: bytes for characters that the vocabulary lacks */
     bool fuses;             /* fuse_unk: unknown characters in a row are one token */
     bool names_unknown;     /* there is an unk_token, which the vocabulary has or lacks */
     bool has_unknown;

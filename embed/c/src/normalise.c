@@ -46,16 +46,15 @@ static eai_normaliser *normal_append(eai_reading *reading, normal_list *list, no
 static bool normal_read_bert(eai_reading *reading, const char *where, const eai_value *object, normal_list *list)
 {
     bool clean, chinese, strip, lower;
-    if (!eai_reading_object(reading, where, object, "type clean_text handle_chinese_chars strip_accents lowercase ") ||
-        !eai_reading_flag(reading, where, object, "clean_text", -1, &clean) ||
-        !eai_reading_flag(reading, where, object, "handle_chinese_chars", -1, &chinese) ||
-        !eai_reading_flag(reading, where, object, "lowercase", -1, &lower))
-        return false;
     const eai_value *accents = eai_json_get(object, "strip_accents");
-    if (!accents || accents->kind == EAI_NULL)
-        strip = lower;
-    else if (!eai_reading_flag(reading, where, object, "strip_accents", -1, &strip))
+    bool follows = !accents || accents->kind == EAI_NULL;
+    if (!eai_reading_fields(reading, where, object,
+                            follows ? "type clean_text! handle_chinese_chars! lowercase! strip_accents "
+                                    : "type clean_text! handle_chinese_chars! lowercase! strip_accents! ",
+                            &clean, &chinese, &lower, &strip))
         return false;
+    if (follows)
+        strip = lower;
     return (!clean || normal_append(reading, list, NORMAL_CLEAN)) &&
            (!chinese || normal_append(reading, list, NORMAL_CHINESE)) &&
            (!strip || (normal_append(reading, list, NORMAL_NFD) && normal_append(reading, list, NORMAL_STRIP_NONSPACING))) &&
@@ -67,16 +66,13 @@ static bool normal_read_text(eai_reading *reading, const char *where, const eai_
                              bool replaces)
 {
     const eai_value *text, *pattern = NULL;
-    if (!eai_reading_object(reading, where, object, replaces ? "type pattern content " : "type prepend ") ||
-        !eai_reading_text(reading, where, object, replaces ? "content" : "prepend", true, &text))
+    if (!eai_reading_fields(reading, where, object, replaces ? "type pattern content$ " : "type prepend$ ", &text))
         return false;
     if (replaces) {
-        const eai_value *held = eai_json_get(object, "pattern");
-        if (!eai_reading_object(reading, where, held, "String ") ||
-            !eai_reading_text(reading, where, held, "String", true, &pattern))
+        if (!eai_reading_fields(reading, where, eai_json_get(object, "pattern"), "String$ ", &pattern))
             return false;
         if (!pattern->length)
-            return eai_reading_fail(reading, EA_UNSUPPORTED_ERROR, "%s.pattern: an empty text is not supported here", where);
+            return eai_reading_fail(reading, EA_UNSUPPORTED_ERROR, "%s.pattern: an empty text is not supported", where);
     }
     eai_normaliser *step = normal_append(reading, list, replaces ? NORMAL_REPLACE : NORMAL_PREPEND);
     if (!step)
@@ -110,21 +106,17 @@ static bool normal_read(eai_reading *reading, const char *where, const eai_value
         return normal_read_text(reading, where, object, list, eai_text_is(type, "Replace"));
     for (size_t index = 0; index < sizeof plain / sizeof *plain; index++)
         if (eai_text_is(type, plain[index].name))
-            return eai_reading_object(reading, where, object, "type ") && normal_append(reading, list, plain[index].kind);
+            return eai_reading_fields(reading, where, object, "type ") && normal_append(reading, list, plain[index].kind);
     if (eai_text_is(type, "Sequence")) {
         const eai_value *members;
-        if (!eai_reading_object(reading, where, object, "type normalizers ") ||
-            !eai_reading_array(reading, where, object, "normalizers", &members))
+        if (!eai_reading_fields(reading, where, object, "type normalizers@ ", &members))
             return false;
         for (const eai_value *member = members->first; member; member = member->next)
             if (!normal_read(reading, "a normalizer of a Sequence", member, list))
                 return false;
         return true;
     }
-    return eai_reading_fail(reading, EA_UNSUPPORTED_ERROR,
-                      "%s: the type \"%.100s\" is not supported here; supported are BertNormalizer, Lowercase, NFC, NFD, "
-                      "Prepend, Replace of a String, Sequence and StripAccents",
-                      where, type->text);
+    return eai_reading_no_type(reading, where, type);
 }
 
 bool eai_normaliser_read(eai_reading *reading, const eai_value *normalizer, const eai_normaliser **normaliser)

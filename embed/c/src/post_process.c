@@ -6,17 +6,13 @@
 static const eai_template_piece post_plain[] = {{.text = 0, .type_id = 0}, {.text = 1, .type_id = 1}};
 
 /* Reads ["[SEP]", 102]. */
-static bool post_read_token(eai_reading *reading, const eai_value *object, const char *key, uint32_t **ids)
+static bool post_read_token(eai_reading *reading, const eai_value *pair, const uint32_t **ids)
 {
-    const eai_value *pair;
-    if (!eai_reading_array(reading, "post_processor", object, key, &pair))
-        return false;
     if (pair->count != 2 || pair->first->kind != EAI_STRING)
-        return eai_reading_fail(reading, EA_BUNDLE_ERROR, "post_processor.%s: expected a token and its id", key);
-    *ids = eai_take(reading->arena, 1, sizeof **ids);
-    if (!*ids)
-        return eai_reading_no_memory(reading);
-    return eai_reading_number(reading, "an id in post_processor", pair->first->next, *ids);
+        return eai_reading_fail(reading, EA_BUNDLE_ERROR, "post_processor: expected [token, id] as cls and sep");
+    uint32_t *id = eai_take(reading->arena, 1, sizeof *id);
+    *ids = id;
+    return id ? eai_reading_number(reading, "an id in post_processor", pair->first->next, id) : eai_reading_no_memory(reading);
 }
 
 /* Makes a template of BERT or RoBERTa: "cls A sep", and with a pair "B sep" of type 1, or "sep B sep" of type 0. */
@@ -43,14 +39,13 @@ static bool post_make_template(eai_reading *reading, bool roberta, bool pair, co
 
 static bool post_read_bert(eai_reading *reading, const eai_value *object, bool roberta, eai_post_processor *processor)
 {
-    uint32_t *cls, *sep;
+    const eai_value *cls_pair, *sep_pair;
+    const uint32_t *cls, *sep;
     bool flag;
-    if (!eai_reading_object(reading, "post_processor", object,
-                            roberta ? "type sep cls trim_offsets add_prefix_space " : "type sep cls ") ||
-        (roberta && (!eai_reading_flag(reading, "post_processor", object, "trim_offsets", -1, &flag) ||
-                     !eai_reading_flag(reading, "post_processor", object, "add_prefix_space", -1, &flag))))
-        return false;
-    return post_read_token(reading, object, "cls", &cls) && post_read_token(reading, object, "sep", &sep) &&
+    return eai_reading_fields(reading, "post_processor", object,
+                              roberta ? "type sep@ cls@ trim_offsets! add_prefix_space! " : "type sep@ cls@ ", &sep_pair,
+                              &cls_pair, &flag, &flag) &&
+           post_read_token(reading, cls_pair, &cls) && post_read_token(reading, sep_pair, &sep) &&
            post_make_template(reading, roberta, false, cls, sep, &processor->single) &&
            post_make_template(reading, roberta, true, cls, sep, &processor->pair);
 }
@@ -65,9 +60,7 @@ static bool post_find_special(eai_reading *reading, const eai_value *specials, c
         special = special->next;
     if (!special)
         return eai_reading_fail(reading, EA_BUNDLE_ERROR, "post_processor.special_tokens: \"%.100s\" is not there", name->text);
-    if (!eai_reading_object(reading, where, special, "id ids tokens ") ||
-        !eai_reading_array(reading, where, special, "ids", &ids) ||
-        !eai_reading_array(reading, where, special, "tokens", &tokens))
+    if (!eai_reading_fields(reading, where, special, "id ids@ tokens@ ", &ids, &tokens))
         return false;
     if (ids->count != tokens->count)
         return eai_reading_fail(reading, EA_BUNDLE_ERROR, "%s: it has %zu ids and %zu tokens", where, ids->count, tokens->count);
@@ -85,14 +78,11 @@ static bool post_read_piece(eai_reading *reading, const char *where, const eai_v
                             const eai_value *specials, eai_template_piece *piece)
 {
     const eai_value *id;
-    if (!eai_reading_object(reading, where, object, "SpecialToken Sequence "))
+    if (!eai_reading_fields(reading, where, object, "SpecialToken Sequence "))
         return false;
     if (object->count != 1)
         return eai_reading_fail(reading, EA_BUNDLE_ERROR, "%s: expected a SpecialToken or a Sequence in each piece", where);
-    const eai_value *held = object->first;
-    if (!eai_reading_object(reading, where, held, "id type_id ") ||
-        !eai_reading_text(reading, where, held, "id", true, &id) ||
-        !eai_reading_number(reading, where, eai_json_get(held, "type_id"), &piece->type_id))
+    if (!eai_reading_fields(reading, where, object->first, "id$ type_id# ", &id, &piece->type_id))
         return false;
     piece->text = -1;
     if (eai_json_get(object, "SpecialToken"))
@@ -103,12 +93,10 @@ static bool post_read_piece(eai_reading *reading, const char *where, const eai_v
     return true;
 }
 
-static bool post_read_template(eai_reading *reading, const eai_value *object, bool pair, eai_template *template)
+static bool post_read_template(eai_reading *reading, const eai_value *list, const eai_value *specials, bool pair,
+                               eai_template *template)
 {
-    const char *key = pair ? "pair" : "single", *where = pair ? "post_processor.pair" : "post_processor.single";
-    const eai_value *list, *specials = eai_json_get(object, "special_tokens");
-    if (!eai_reading_array(reading, "post_processor", object, key, &list))
-        return false;
+    const char *where = pair ? "post_processor.pair" : "post_processor.single";
     eai_template_piece *pieces = eai_take(reading->arena, list->count, sizeof *pieces);
     if (!pieces)
         return eai_reading_no_memory(reading);
@@ -130,13 +118,10 @@ static bool post_read(eai_reading *reading, const char *where, const eai_value *
     if (!eai_reading_type(reading, where, object, &type))
         return false;
     if (eai_text_is(type, "ByteLevel")) /* it trims offsets, and leaves tokens as they are */
-        return eai_reading_object(reading, where, object, "type add_prefix_space trim_offsets use_regex ") &&
-               eai_reading_flag(reading, where, object, "add_prefix_space", -1, &flag) &&
-               eai_reading_flag(reading, where, object, "trim_offsets", -1, &flag) &&
-               eai_reading_flag(reading, where, object, "use_regex", true, &flag);
+        return eai_reading_fields(reading, where, object, "type add_prefix_space! trim_offsets! use_regex+ ", &flag, &flag,
+                                  &flag);
     if (eai_text_is(type, "Sequence")) {
-        if (!eai_reading_object(reading, where, object, "type processors ") ||
-            !eai_reading_array(reading, where, object, "processors", &members))
+        if (!eai_reading_fields(reading, where, object, "type processors@ ", &members))
             return false;
         for (const eai_value *member = members->first; member; member = member->next)
             if (!post_read(reading, "a post-processor of a Sequence", member, processor, done))
@@ -145,22 +130,19 @@ static bool post_read(eai_reading *reading, const char *where, const eai_value *
     }
     bool bert = eai_text_is(type, "BertProcessing"), roberta = eai_text_is(type, "RobertaProcessing");
     if (!bert && !roberta && !eai_text_is(type, "TemplateProcessing"))
-        return eai_reading_fail(reading, EA_UNSUPPORTED_ERROR,
-                          "%s: the type \"%.100s\" is not supported here; supported are BertProcessing, ByteLevel, "
-                          "RobertaProcessing, Sequence and TemplateProcessing",
-                          where, type->text);
+        return eai_reading_no_type(reading, where, type);
     if (*done)
-        return eai_reading_fail(reading, EA_UNSUPPORTED_ERROR, "%s: a second one that adds tokens is not supported here", where);
+        return eai_reading_fail(reading, EA_UNSUPPORTED_ERROR, "%s: a second one that adds tokens is not supported", where);
     *done = true;
     if (bert || roberta)
         return post_read_bert(reading, object, roberta, processor);
-    const eai_value *specials = eai_json_get(object, "special_tokens");
-    if (!eai_reading_object(reading, where, object, "type single pair special_tokens "))
+    const eai_value *single, *pair, *specials = eai_json_get(object, "special_tokens");
+    if (!eai_reading_fields(reading, where, object, "type single@ pair@ special_tokens ", &single, &pair))
         return false;
     if (!specials || specials->kind != EAI_OBJECT)
         return eai_reading_fail(reading, EA_BUNDLE_ERROR, "%s.special_tokens: expected an object", where);
-    return post_read_template(reading, object, false, &processor->single) &&
-           post_read_template(reading, object, true, &processor->pair);
+    return post_read_template(reading, single, specials, false, &processor->single) &&
+           post_read_template(reading, pair, specials, true, &processor->pair);
 }
 
 bool eai_post_processor_read(eai_reading *reading, const eai_value *object, eai_post_processor *processor)

@@ -28,7 +28,7 @@ enum { PRE_STEPS = 32 };
 static eai_pre_tokeniser *pre_append(eai_reading *reading, pre_list *list, pre_kind kind)
 {
     if (list->steps++ == PRE_STEPS) {
-        eai_reading_fail(reading, EA_UNSUPPORTED_ERROR, "pre_tokenizer: more than %d steps are not supported here", PRE_STEPS);
+        eai_reading_fail(reading, EA_UNSUPPORTED_ERROR, "pre_tokenizer: more than %d steps are not supported", PRE_STEPS);
         return NULL;
     }
     eai_pre_tokeniser *step = eai_take(reading->arena, 1, sizeof *step);
@@ -45,13 +45,11 @@ static eai_pre_tokeniser *pre_append(eai_reading *reading, pre_list *list, pre_k
 static bool pre_read_byte_level(eai_reading *reading, const char *where, const eai_value *object, pre_list *list)
 {
     bool prefix, trim, splits;
-    if (!eai_reading_object(reading, where, object, "type add_prefix_space trim_offsets use_regex ") ||
-        !eai_reading_flag(reading, where, object, "add_prefix_space", -1, &prefix) ||
-        !eai_reading_flag(reading, where, object, "trim_offsets", -1, &trim) ||
-        !eai_reading_flag(reading, where, object, "use_regex", true, &splits))
+    if (!eai_reading_fields(reading, where, object, "type add_prefix_space! trim_offsets! use_regex+ ", &prefix, &trim,
+                            &splits))
         return false;
     if (list->levels == EAI_PRE_TOKENISER_LEVELS)
-        return eai_reading_fail(reading, EA_UNSUPPORTED_ERROR, "%s: more than %d ByteLevel are not supported here", where,
+        return eai_reading_fail(reading, EA_UNSUPPORTED_ERROR, "%s: more than %d ByteLevel are not supported", where,
                           EAI_PRE_TOKENISER_LEVELS);
     eai_pre_tokeniser *step = pre_append(reading, list, PRE_BYTE_LEVEL);
     if (!step)
@@ -67,24 +65,20 @@ static bool pre_read_byte_level(eai_reading *reading, const char *where, const e
  * between matches (Removed, inverted) are the same. */
 static bool pre_read_split(eai_reading *reading, const char *where, const eai_value *object, pre_list *list)
 {
-    const eai_value *behavior, *held = eai_json_get(object, "pattern"), *regex;
+    const eai_value *behavior, *regex;
     bool inverted;
     eai_word_pattern pattern;
-    if (!eai_reading_object(reading, where, object, "type pattern behavior invert ") ||
-        !eai_reading_text(reading, where, object, "behavior", true, &behavior) ||
-        !eai_reading_flag(reading, where, object, "invert", -1, &inverted) ||
-        !eai_reading_object(reading, where, held, "Regex ") || !eai_reading_text(reading, where, held, "Regex", true, &regex))
+    if (!eai_reading_fields(reading, where, object, "type pattern behavior$ invert! ", &behavior, &inverted) ||
+        !eai_reading_fields(reading, where, eai_json_get(object, "pattern"), "Regex$ ", &regex))
         return false;
     if (!eai_word_pattern_named(regex->text, regex->length, &pattern))
         return eai_reading_fail(reading, EA_UNSUPPORTED_ERROR,
-                          "%s: the regular expression is not supported here; supported are those of GPT-2, Llama 3 and "
-                          "Qwen2, letter for letter: %.400s",
-                          where, regex->text);
+                                "%s: only the regular expressions of GPT-2, Llama 3 and Qwen2 are supported, not %.400s", where,
+                                regex->text);
     if (!eai_text_is(behavior, inverted ? "Removed" : "Isolated"))
         return eai_reading_fail(reading, EA_UNSUPPORTED_ERROR,
-                          "%s: the behavior \"%.100s\" with invert %s is not supported here; supported are Isolated with "
-                          "false and Removed with true",
-                          where, behavior->text, inverted ? "true" : "false");
+                                "%s: only Isolated, and Removed with invert, are supported, not \"%.100s\" with invert %d",
+                                where, behavior->text, inverted);
     eai_pre_tokeniser *step = pre_append(reading, list, PRE_SPLIT);
     if (!step)
         return false;
@@ -98,11 +92,10 @@ static bool pre_read(eai_reading *reading, const char *where, const eai_value *o
     if (!eai_reading_type(reading, where, object, &type))
         return false;
     if (eai_text_is(type, "BertPreTokenizer"))
-        return eai_reading_object(reading, where, object, "type ") && pre_append(reading, list, PRE_BERT);
+        return eai_reading_fields(reading, where, object, "type ") && pre_append(reading, list, PRE_BERT);
     if (eai_text_is(type, "Digits")) {
         bool single;
-        if (!eai_reading_object(reading, where, object, "type individual_digits ") ||
-            !eai_reading_flag(reading, where, object, "individual_digits", -1, &single))
+        if (!eai_reading_fields(reading, where, object, "type individual_digits! ", &single))
             return false;
         eai_pre_tokeniser *step = pre_append(reading, list, PRE_DIGITS);
         if (step)
@@ -115,18 +108,14 @@ static bool pre_read(eai_reading *reading, const char *where, const eai_value *o
         return pre_read_split(reading, where, object, list);
     if (eai_text_is(type, "Sequence")) {
         const eai_value *members;
-        if (!eai_reading_object(reading, where, object, "type pretokenizers ") ||
-            !eai_reading_array(reading, where, object, "pretokenizers", &members))
+        if (!eai_reading_fields(reading, where, object, "type pretokenizers@ ", &members))
             return false;
         for (const eai_value *member = members->first; member; member = member->next)
             if (!pre_read(reading, "a pre-tokenizer of a Sequence", member, list))
                 return false;
         return true;
     }
-    return eai_reading_fail(reading, EA_UNSUPPORTED_ERROR,
-                      "%s: the type \"%.100s\" is not supported here; supported are BertPreTokenizer, ByteLevel, Digits, "
-                      "Sequence and Split",
-                      where, type->text);
+    return eai_reading_no_type(reading, where, type);
 }
 
 bool eai_pre_tokeniser_read(eai_reading *reading, const eai_value *pre_tokenizer, const eai_pre_tokeniser **pre_tokeniser)

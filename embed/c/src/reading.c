@@ -23,77 +23,80 @@ bool eai_reading_no_memory(eai_reading *reading)
     return eai_reading_fail(reading, EA_MEMORY_ERROR, "out of memory");
 }
 
-static bool reading_named(const char *names, const char *name, size_t length)
+/* Reads one value as its mark says; NULL where it is absent. */
+static bool reading_value(const eai_value *value, char mark, void *out)
 {
-    while (*names) {
-        const char *end = strchr(names, ' ');
-        if ((size_t)(end - names) == length && memcmp(names, name, length) == 0)
-            return true;
-        names = end + 1;
+    eai_kind kind = value ? value->kind : EAI_NULL;
+    switch (mark) {
+    case '+':
+    case '-':
+    case '!':
+        *(bool *)out = kind == EAI_TRUE || (!value && mark == '+');
+        return kind == EAI_TRUE || kind == EAI_FALSE || (!value && mark != '!');
+    case '#':
+        if (kind != EAI_NUMBER || !value->whole || value->integer < 0 || value->integer > UINT32_MAX)
+            return false;
+        *(uint32_t *)out = (uint32_t)value->integer;
+        return true;
+    default:
+        *(const eai_value **)out = kind == EAI_NULL ? NULL : value;
+        return mark == '@' ? kind == EAI_ARRAY : kind == EAI_STRING || (kind == EAI_NULL && mark == '?');
     }
-    return false;
 }
 
-bool eai_reading_object(eai_reading *reading, const char *where, const eai_value *object, const char *known)
+static const char *reading_expected(char mark)
+{
+    return mark == '#'   ? "a whole number of 0 to 4294967295"
+           : mark == '@' ? "an array"
+           : mark == '$' || mark == '?' ? "a string"
+                                        : "true or false";
+}
+
+bool eai_reading_fields(eai_reading *reading, const char *where, const eai_value *object, const char *fields, ...)
 {
     if (!object || object->kind != EAI_OBJECT)
         return eai_reading_fail(reading, EA_BUNDLE_ERROR, "%s: expected an object", where);
-    for (const eai_value *member = object->first; member; member = member->next)
-        if (!reading_named(known, member->key, member->key_length))
-            return eai_reading_fail(reading, EA_UNSUPPORTED_ERROR,
-                              "%s: the key \"%.100s\" is not supported here; supported are: %s", where, member->key, known);
-    return true;
-}
-
-bool eai_reading_flag(eai_reading *reading, const char *where, const eai_value *object, const char *key, int fallback,
-                      bool *flag)
-{
-    const eai_value *value = eai_json_get(object, key);
-    if (!value && fallback >= 0) {
-        *flag = fallback;
-        return true;
+    const char *marks = "!+-$?@# ";
+    for (const eai_value *member = object->first; member; member = member->next) {
+        const char *name = fields;
+        while (*name && (member->key_length != strcspn(name, marks) || memcmp(member->key, name, member->key_length) != 0))
+            name = strchr(name, ' ') + 1;
+        if (!*name)
+            return eai_reading_fail(reading, EA_UNSUPPORTED_ERROR, "%s: the key \"%.100s\" is not supported", where,
+                                    member->key);
     }
-    if (!value || (value->kind != EAI_TRUE && value->kind != EAI_FALSE))
-        return eai_reading_fail(reading, EA_BUNDLE_ERROR, "%s.%s: expected true or false", where, key);
-    *flag = value->kind == EAI_TRUE;
-    return true;
-}
-
-bool eai_reading_text(eai_reading *reading, const char *where, const eai_value *object, const char *key, bool needed,
-                      const eai_value **text)
-{
-    const eai_value *value = eai_json_get(object, key);
-    *text = NULL;
-    if (!needed && (!value || value->kind == EAI_NULL))
-        return true;
-    if (!value || value->kind != EAI_STRING)
-        return eai_reading_fail(reading, EA_BUNDLE_ERROR, "%s.%s: expected a string", where, key);
-    *text = value;
-    return true;
-}
-
-bool eai_reading_array(eai_reading *reading, const char *where, const eai_value *object, const char *key,
-                       const eai_value **array)
-{
-    *array = eai_json_get(object, key);
-    if (!*array || (*array)->kind != EAI_ARRAY)
-        return eai_reading_fail(reading, EA_BUNDLE_ERROR, "%s.%s: expected an array", where, key);
-    return true;
+    bool read = true;
+    va_list out;
+    va_start(out, fields);
+    for (const char *name = fields; read && *name; name = strchr(name, ' ') + 1) {
+        size_t length = strcspn(name, marks);
+        const eai_value *value = object->first;
+        while (value && (value->key_length != length || memcmp(value->key, name, length) != 0))
+            value = value->next;
+        if (name[length] != ' ' && !reading_value(value, name[length], va_arg(out, void *)))
+            read = eai_reading_fail(reading, EA_BUNDLE_ERROR, "%s.%.*s: expected %s", where, (int)length, name,
+                                    reading_expected(name[length]));
+    }
+    va_end(out);
+    return read;
 }
 
 bool eai_reading_number(eai_reading *reading, const char *where, const eai_value *value, uint32_t *number)
 {
-    if (!value || value->kind != EAI_NUMBER || !value->whole || value->integer < 0 || value->integer > UINT32_MAX)
-        return eai_reading_fail(reading, EA_BUNDLE_ERROR, "%s: expected a whole number of 0 to 4294967295", where);
-    *number = (uint32_t)value->integer;
-    return true;
+    return reading_value(value, '#', number) ||
+           eai_reading_fail(reading, EA_BUNDLE_ERROR, "%s: expected %s", where, reading_expected('#'));
 }
 
 bool eai_reading_type(eai_reading *reading, const char *where, const eai_value *object, const eai_value **type)
 {
-    if (!object || object->kind != EAI_OBJECT)
-        return eai_reading_fail(reading, EA_BUNDLE_ERROR, "%s: expected an object", where);
-    return eai_reading_text(reading, where, object, "type", true, type);
+    *type = eai_json_get(object, "type");
+    return (*type && (*type)->kind == EAI_STRING) ||
+           eai_reading_fail(reading, EA_BUNDLE_ERROR, "%s: expected an object with a type", where);
+}
+
+bool eai_reading_no_type(eai_reading *reading, const char *where, const eai_value *type)
+{
+    return eai_reading_fail(reading, EA_UNSUPPORTED_ERROR, "%s: the type \"%.100s\" is not supported", where, type->text);
 }
 
 bool eai_text_is(const eai_value *value, const char *text)

@@ -20,26 +20,27 @@ bool eai_reading_no_memory(eai_reading *reading);
 
 /* All below: `where` is the place in the file, for messages. */
 
-/* Refuses what is no object, or has keys that aren't among `known`: names with a space behind each. */
-bool eai_reading_object(eai_reading *reading, const char *where, const eai_value *object, const char *known);
-
-/* Reads true or false; `fallback` where the key is absent, or refuses that where it is -1. */
-bool eai_reading_flag(eai_reading *reading, const char *where, const eai_value *object, const char *key, int fallback,
-                      bool *flag);
-
-/* Reads a string; NULL where it is null or absent and `needed` is false. */
-bool eai_reading_text(eai_reading *reading, const char *where, const eai_value *object, const char *key, bool needed,
-                      const eai_value **text);
-
-/* Reads an array. */
-bool eai_reading_array(eai_reading *reading, const char *where, const eai_value *object, const char *key,
-                       const eai_value **array);
+/* Reads the members of an object into pointers, one for each name in `fields` that has a mark behind it. A name is followed
+ * by its mark, if any, and by a space. Refuses what is no object, a member of another kind, and one that has no name here.
+ *
+ *   !  true or false               bool *
+ *   +  the same, true if absent    bool *
+ *   -  the same, false if absent   bool *
+ *   $  a string                    const eai_value **
+ *   ?  the same, or null, or absent: NULL
+ *   @  an array                    const eai_value **
+ *   #  a whole number of 32 bits   uint32_t *
+ *   without a mark: anything, or absent */
+bool eai_reading_fields(eai_reading *reading, const char *where, const eai_value *object, const char *fields, ...);
 
 /* Reads a whole number of 32 bits. */
 bool eai_reading_number(eai_reading *reading, const char *where, const eai_value *value, uint32_t *number);
 
 /* Reads the `type` of an object. */
 bool eai_reading_type(eai_reading *reading, const char *where, const eai_value *object, const eai_value **type);
+
+/* Refuses a type. */
+bool eai_reading_no_type(eai_reading *reading, const char *where, const eai_value *type);
 
 bool eai_text_is(const eai_value *value, const char *text);
 

@@ -47,30 +47,25 @@ static bool tokenizer_read_file(eai_reading *reading, eai_string *bytes)
 static bool tokenizer_read_head(eai_reading *reading, const eai_value *root)
 {
     const eai_value *version;
-    if (!eai_reading_object(reading, "the file", root,
-                            "version truncation padding added_tokens normalizer pre_tokenizer post_processor decoder model ") ||
-        !eai_reading_text(reading, "the file", root, "version", false, &version))
+    if (!eai_reading_fields(reading, "tokenizer", root,
+                            "version? truncation padding added_tokens normalizer pre_tokenizer post_processor decoder model ",
+                            &version))
         return false;
     if (version && !eai_text_is(version, "1.0"))
-        return eai_reading_fail(reading, EA_UNSUPPORTED_ERROR, "the version \"%.100s\" is not supported here, only 1.0",
-                          version->text);
+        return eai_reading_fail(reading, EA_UNSUPPORTED_ERROR, "the version \"%.100s\" is not supported", version->text);
     return true;
 }
 
 static bool tokenizer_read_model(eai_reading *reading, const eai_value *model, ea_tokenizer *tokenizer)
 {
-    const eai_value *type;
-    if (!model || model->kind != EAI_OBJECT)
-        return eai_reading_fail(reading, EA_BUNDLE_ERROR, "model: expected an object");
-    if (!eai_reading_text(reading, "model", model, "type", false, &type))
-        return false;
+    const eai_value *type = model ? eai_json_get(model, "type") : NULL;
     /* Older files don't say the type, and have one of these two as the library tells them apart. */
-    bool bpe = type ? eai_text_is(type, "BPE") : eai_json_get(model, "merges") != NULL;
-    bool wordpiece = type ? eai_text_is(type, "WordPiece") : eai_json_get(model, "max_input_chars_per_word") != NULL;
+    bool bpe = type ? eai_text_is(type, "BPE") : model && eai_json_get(model, "merges");
+    bool wordpiece = type ? eai_text_is(type, "WordPiece") : model && eai_json_get(model, "max_input_chars_per_word");
     if (!bpe && !wordpiece)
-        return eai_reading_fail(reading, EA_UNSUPPORTED_ERROR,
-                          "model: the type \"%.100s\" is not supported here; supported are BPE and WordPiece",
-                          type ? type->text : "");
+        return type && type->kind == EAI_STRING
+                   ? eai_reading_no_type(reading, "model", type)
+                   : eai_reading_fail(reading, EA_UNSUPPORTED_ERROR, "model: expected BPE or WordPiece");
     if (!eai_vocabulary_read(reading, eai_json_get(model, "vocab"), &tokenizer->vocabulary))
         return false;
     if (!bpe)

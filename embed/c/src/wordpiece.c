@@ -7,11 +7,9 @@ bool eai_wordpiece_read(eai_reading *reading, const eai_value *model, const eai_
 {
     const eai_value *unknown, *prefix;
     uint32_t most;
-    if (!eai_reading_object(reading, "model", model,
-                            "type unk_token continuing_subword_prefix max_input_chars_per_word vocab ") ||
-        !eai_reading_text(reading, "model", model, "unk_token", true, &unknown) ||
-        !eai_reading_text(reading, "model", model, "continuing_subword_prefix", true, &prefix) ||
-        !eai_reading_number(reading, "model.max_input_chars_per_word", eai_json_get(model, "max_input_chars_per_word"), &most))
+    if (!eai_reading_fields(reading, "model", model,
+                            "type unk_token$ continuing_subword_prefix$ max_input_chars_per_word# vocab ", &unknown, &prefix,
+                            &most))
         return false;
     wordpiece->most = most;
     wordpiece->has_unknown = eai_vocabulary_get(vocabulary, unknown->text, unknown->length, &wordpiece->unknown);
