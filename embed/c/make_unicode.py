@@ -4,8 +4,8 @@
     python embed/c/make_unicode.py --check    fails where the file says anything else
 
 The library's parts have tables of several Unicode versions (regular expressions, BERT's normalizer, canonical
-normalization, Rust's own), and Python's `unicodedata` has yet another. So all code points are shown to the library itself,
-and `unicodedata` is what the result is compared with: the differences are counted at the top of the file.
+normalization, Rust's own), and Python's `unicodedata` has yet another. So all code points are shown to the library
+itself, and `unicodedata` is what the result is compared with: the differences are counted at the top of the file.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import tokenizers
@@ -109,7 +110,7 @@ def combining_classes(decomposed: dict[int, str]) -> dict[int, int]:
         if nfd.normalize_str(acute + mark + acute).index(mark) != 1:
             known[combining] = mark
     order = sorted(known)
-    for low, high in zip(order, order[1:], strict=False):
+    for low, high in pairwise(order):
         pair = known[low] + known[high]
         assert nfd.normalize_str(pair[::-1]) == pair, f"the library has other classes than {low} and {high}"
     plain = [point for point in POINTS if decomposed.get(point, "") == chr(point)]
@@ -171,8 +172,8 @@ def ranges(values: dict[int, int]) -> list[tuple[int, int]]:
 def stream(name: str, runs: Sequence[tuple[int, int]], kinds: Sequence[int], length_bits: int) -> list[str]:
     """Returns runs as bytes, with an index of every 32nd run.
 
-    A byte has the number of the value in its upper bits and the length less one in its lower ones. Where all of these are
-    set, the rest of the length follows, seven bits a byte, the lowest first, and bit 7 set where more follow.
+    A byte has the number of the value in its upper bits and the length less one in its lower ones. Where all of these
+    are set, the rest of the length follows, seven bits a byte, the lowest first, and bit 7 set where more follow.
     """
     most = (1 << length_bits) - 1
     assert len(kinds) <= 1 << (8 - length_bits)
@@ -276,7 +277,11 @@ def classes_of(decomposed: dict[int, str], pairs: dict[int, tuple[int, int]]) ->
         "MARK": {point for point, text in mapped(normalizers.StripAccents(), POINTS).items() if text == ""},
         "NUMERIC": isolated(pre_tokenizers.Digits(individual_digits=True)),
         "UNCOMPOSED": {point for point, text in composed.items() if text != chr(point)}
-        | {second for point, (first, second) in pairs.items() if nfc.normalize_str(chr(first) + chr(second)) == chr(point)}
+        | {
+            second
+            for point, (first, second) in pairs.items()
+            if nfc.normalize_str(chr(first) + chr(second)) == chr(point)
+        }
         | set(range(0x1161, 0x1176))
         | set(range(0x11A8, 0x11C3)),
     }
@@ -303,12 +308,14 @@ def covered(splitter: pre_tokenizers.PreTokenizer) -> set[int]:
 def differences(classes: dict[str, set[int]], decomposed: dict[int, str], lower: dict[int, str]) -> Iterator[str]:
     """Yields how many code points Python's `unicodedata` sees in another way, class by class."""
     category = {point: unicodedata.category(chr(point)) for point in POINTS}
-    expected = {
+    expected: dict[str, Callable[[int], bool]] = {
         "LETTER": lambda point: category[point][0] == "L",
         "NUMBER": lambda point: category[point][0] == "N",
         "SPACE": lambda point: chr(point).isspace() and not 0x1C <= point <= 0x1F,
         "PUNCTUATION": lambda point: category[point][0] == "P" or chr(point) in "$+<=>^`|~",
-        "CONTROL": lambda point: (category[point] in ("Cc", "Cf", "Co") and point not in (9, 10, 13)) or point == 0xFFFD,
+        "CONTROL": lambda point: (
+            (category[point] in ("Cc", "Cf", "Co") and point not in (9, 10, 13)) or point == 0xFFFD
+        ),
         "NONSPACING": lambda point: category[point] == "Mn",
         "MARK": lambda point: category[point][0] == "M",
         "NUMERIC": lambda point: category[point][0] == "N",
@@ -331,7 +338,7 @@ def render() -> str:
     combining = combining_classes(decomposed)
     nfc = normalizers.NFC()
 
-    values = {point: 0 for point in range(0x110000)}
+    values = dict.fromkeys(range(0x110000), 0)
     for name, points in classes.items():
         for point in points:
             values[point] |= FLAGS[name]
@@ -356,7 +363,8 @@ def render() -> str:
     counts = "\n".join(f" *   {line}" for line in differences(classes, decomposed, lower))
     head = f"""/* What code points are to the tokenizers library, written by make_unicode.py: don't change it by hand.
  *
- * Read from tokenizers {tokenizers.__version__}. Code points that unicodedata {unicodedata.unidata_version} of Python sees in another way:
+ * Read from tokenizers {tokenizers.__version__}.
+ * Code points that unicodedata {unicodedata.unidata_version} of Python sees in another way:
 {counts}
  */
 #ifndef EAI_UNICODE_TABLES_H
@@ -375,12 +383,17 @@ def render() -> str:
             "/* Canonical combining classes, in the same way. */",
             array("uint8_t", "combining_classes", marks),
             *stream("combining", ranges(combining), marks, 2),
-            "/* Lowercase: the first of a run in 21 bits, how many in 10, and 1 where every other one is; and how far\n * away, in the same plane. */",
-            array("uint32_t", "lower_ranges", (hex(first << 11 | count << 1 | step - 1) for first, step, count, _ in lowers)),
+            "/* Lowercase: the first of a run in 21 bits, how many in 10, and 1 where every other one is;\n"
+            " * and how far away, in the same plane. */",
+            array(
+                "uint32_t",
+                "lower_ranges",
+                (hex(first << 11 | count << 1 | step - 1) for first, step, count, _ in lowers),
+            ),
             array("uint16_t", "lower_deltas", (low(distance) for *_, distance in lowers)),
             f"#define LOWER_TWO {two[0][0]:#x}",
             array("uint32_t", "lower_two", (hex(ord(part)) for part in two[0][1])),
-            "/* Canonical decomposition to two code points of the same plane; those that don't compose again are excluded. */",
+            "/* Canonical decomposition to two code points of the same plane; what doesn't compose again is excluded. */",
             *keys_of("pair", keys),
             f"enum {{ PAIR_PLANE_1 = {sum(key < 0x10000 for key in keys)} }}; /* the first one of plane 1 */\n",
             array("uint16_t", "pair_firsts", (low(pairs[key][0]) for key in keys)),

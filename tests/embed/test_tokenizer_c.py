@@ -1,4 +1,4 @@
-"""The C tokenizer beside the tokenizers library: the same ids and type ids, or a refusal that names what is not done."""
+"""The C tokenizer beside the tokenizers library: the same ids and type ids, or a refusal by name."""
 
 from __future__ import annotations
 
@@ -14,27 +14,9 @@ from typing import Any
 import pytest
 import tokenizers
 
-from tests.embed.tokenizer_program import (
-    C,
-    HARD,
-    QWEN2,
-    STEPS,
-    STYLES,
-    WARNINGS,
-    Case,
-    bert,
-    compare,
-    compile_program,
-    encode,
-    every_point,
-    gpt2,
-    pairs_and_cuts,
-    qwen2,
-    random_texts,
-    reference,
-    roberta,
-    run_program,
-)
+from tests.embed.tokenizer_program import WARNINGS, C, Case, compare, compile_program, encode, reference, run_program
+from tests.embed.tokenizer_styles import QWEN2, STEPS, STYLES, bert, gpt2, qwen2, roberta
+from tests.embed.tokenizer_texts import HARD, every_point, pairs_and_cuts, random_texts
 
 ROOT = Path(__file__).parents[2]
 UNSUPPORTED, BUNDLE, INPUT = 2, 3, 5  # ea_status
@@ -42,7 +24,9 @@ UNSUPPORTED, BUNDLE, INPUT = 2, 3, 5  # ea_status
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not there")
 
 # What the library takes a code point for changes from one version to the next.
-READ_FROM = next(line for line in (C / "src" / "unicode_tables.h").read_text("utf-8").splitlines() if "Read from" in line)
+READ_FROM = next(
+    line for line in (C / "src" / "unicode_tables.h").read_text("utf-8").splitlines() if "Read from" in line
+)
 SAME_VERSION = f"tokenizers {tokenizers.__version__}." in READ_FROM
 
 
@@ -166,7 +150,15 @@ def _changed(tokenizer: tokenizers.Tokenizer, change: Callable[[Any], object]) -
     return document
 
 
-TOKEN = {"id": 1, "content": "x", "single_word": False, "lstrip": False, "rstrip": False, "normalized": True, "special": False}
+TOKEN = {
+    "id": 1,
+    "content": "x",
+    "single_word": False,
+    "lstrip": False,
+    "rstrip": False,
+    "normalized": True,
+    "special": False,
+}
 TEMPLATE = {"type": "TemplateProcessing", "single": [], "pair": [], "special_tokens": {}}
 
 REFUSED: dict[str, tuple[Callable[[], Any], int, str]] = {
@@ -218,12 +210,18 @@ REFUSED: dict[str, tuple[Callable[[], Any], int, str]] = {
         "ByteLevel",
     ),
     "many steps": (
-        _gpt2(lambda d: d.update(pre_tokenizer={"type": "Sequence", "pretokenizers": [{"type": "BertPreTokenizer"}] * 99})),
+        _gpt2(
+            lambda d: d.update(pre_tokenizer={"type": "Sequence", "pretokenizers": [{"type": "BertPreTokenizer"}] * 99})
+        ),
         UNSUPPORTED,
         "32",
     ),
     "dropout": (_gpt2(lambda d: d["model"].update(dropout=0.1)), UNSUPPORTED, "dropout"),
-    "prefix": (_gpt2(lambda d: d["model"].update(continuing_subword_prefix="##")), UNSUPPORTED, "continuing_subword_prefix"),
+    "prefix": (
+        _gpt2(lambda d: d["model"].update(continuing_subword_prefix="##")),
+        UNSUPPORTED,
+        "continuing_subword_prefix",
+    ),
     "suffix": (_gpt2(lambda d: d["model"].update(end_of_word_suffix="</w>")), UNSUPPORTED, "end_of_word_suffix"),
     "byte_fallback": (_gpt2(lambda d: d["model"].update(byte_fallback=True)), UNSUPPORTED, "byte_fallback"),
     "merge": (_gpt2(lambda d: d["model"]["merges"].append(["a", "\u2603"])), BUNDLE, "vocabulary"),
@@ -253,7 +251,11 @@ REFUSED: dict[str, tuple[Callable[[], Any], int, str]] = {
         UNSUPPORTED,
         "xyz",
     ),
-    "token normalized away": (_bert(lambda d: d["added_tokens"].append(dict(TOKEN, content="\u0301"))), UNSUPPORTED, "empty"),
+    "token normalized away": (
+        _bert(lambda d: d["added_tokens"].append(dict(TOKEN, content="\u0301"))),
+        UNSUPPORTED,
+        "empty",
+    ),
     "token key": (_bert(lambda d: d["added_tokens"].append(dict(TOKEN, strip=True))), UNSUPPORTED, "strip"),
     "token flag": (_bert(lambda d: d["added_tokens"].append({"id": 1, "content": "x"})), BUNDLE, "single_word"),
 }
@@ -285,7 +287,9 @@ def test_damaged_files_and_odd_texts_break_nothing(tmp_path: Path) -> None:
     sanitizers = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     empty = tmp_path / "empty.c"
     empty.write_text("int main(void) { return 0; }\n", "utf-8")
-    built = subprocess.run(["gcc", *WARNINGS, *sanitizers, str(empty), "-o", str(tmp_path / "empty")], capture_output=True, check=False)
+    built = subprocess.run(
+        ["gcc", *WARNINGS, *sanitizers, str(empty), "-o", str(tmp_path / "empty")], capture_output=True, check=False
+    )
     if built.returncode:
         pytest.skip("gcc has no sanitizers")
     fuzz = compile_program(tmp_path / "fuzz", "fuzz_tokenizer", sanitizers)

@@ -1,6 +1,7 @@
 /* What code points are to the tokenizers library, written by make_unicode.py: don't change it by hand.
  *
- * Read from tokenizers 0.23.3. Code points that unicodedata 14.0.0 of Python sees in another way:
+ * Read from tokenizers 0.23.3.
+ * Code points that unicodedata 14.0.0 of Python sees in another way:
  *   LETTER: 9272
  *   NUMBER: 120
  *   SPACE: 0
@@ -204,8 +205,8 @@ static const uint16_t combining_offsets[] = {
     0, 42, 83, 120, 157, 199, 245, 290, 339, 389, 431, 480, 530, 587, 636, 691,
 };
 
-/* Lowercase: the first of a run in 21 bits, how many in 10, and 1 where every other one is; and how far
- * away, in the same plane. */
+/* Lowercase: the first of a run in 21 bits, how many in 10, and 1 where every other one is;
+ * and how far away, in the same plane. */
 static const uint32_t lower_ranges[] = {
     0x20834, 0x6002e, 0x6c00e, 0x80031, 0x99007, 0x9c811, 0xa502f, 0xbc002, 0xbc807, 0xc0802, 0xc1005, 0xc3002, 0xc3802,
     0xc4804, 0xc5802, 0xc7002, 0xc7802, 0xc8002, 0xc8802, 0xc9802, 0xca002, 0xcb002, 0xcb802, 0xcc002, 0xce002, 0xce802,
@@ -242,7 +243,7 @@ static const uint32_t lower_two[] = {
     0x69, 0x307,
 };
 
-/* Canonical decomposition to two code points of the same plane; those that don't compose again are excluded. */
+/* Canonical decomposition to two code points of the same plane; what doesn't compose again is excluded. */
 static const uint32_t pair_runs[] = {
     0x60006, 0x63809, 0x68806, 0x6c805, 0x70006, 0x73809, 0x78806, 0x7c805, 0x7f811, 0x89014, 0x94009, 0x9a004, 0x9c806,
     0xa1806, 0xa6006, 0xaa012, 0xb4017, 0xd0002, 0xd7802, 0xe6810, 0xef006, 0xf300b, 0xfa002, 0xfc024, 0x10f002,
