@@ -393,7 +393,7 @@ def render() -> str:
             array("uint16_t", "lower_deltas", (low(distance) for *_, distance in lowers)),
             f"#define LOWER_TWO {two[0][0]:#x}",
             array("uint32_t", "lower_two", (hex(ord(part)) for part in two[0][1])),
-            "/* Canonical decomposition to two code points of the same plane; what doesn't compose again is excluded. */",
+            "/* Canonical decomposition to two code points of one plane; what doesn't compose again is excluded. */",
             *keys_of("pair", keys),
             f"enum {{ PAIR_PLANE_1 = {sum(key < 0x10000 for key in keys)} }}; /* the first one of plane 1 */\n",
             array("uint16_t", "pair_firsts", (low(pairs[key][0]) for key in keys)),

@@ -243,7 +243,7 @@ static const uint32_t lower_two[] = {
     0x69, 0x307,
 };
 
-/* Canonical decomposition to two code points of the same plane; what doesn't compose again is excluded. */
+/* Canonical decomposition to two code points of one plane; what doesn't compose again is excluded. */
 static const uint32_t pair_runs[] = {
     0x60006, 0x63809, 0x68806, 0x6c805, 0x70006, 0x73809, 0x78806, 0x7c805, 0x7f811, 0x89014, 0x94009, 0x9a004, 0x9c806,
     0xa1806, 0xa6006, 0xaa012, 0xb4017, 0xd0002, 0xd7802, 0xe6810, 0xef006, 0xf300b, 0xfa002, 0xfc024, 0x10f002,
