@@ -102,12 +102,39 @@ def test_added_tokens_are_numbered_as_the_library_does(program: Path, tmp_path: 
     compare(program, file, [Case("a <one> b<two>")])
 
 
-def test_a_pair_merges_where_it_became_the_same_token(program: Path, tmp_path: Path) -> None:
-    """A pair waits for its turn, and is another pair by then: the library merges it where it becomes the same token."""
+def test_merges_go_by_rank(program: Path, tmp_path: Path) -> None:
+    """One of them is there twice: the last one counts."""
     vocab = {token: number for number, token in enumerate(["a", "b", "c", "d", "ab", "bc", "abc", "cd", "bcd", "abcd"])}
-    merges = [("a", "bc"), ("b", "c"), ("ab", "c"), ("a", "b"), ("abc", "d"), ("ab", "cd"), ("c", "d"), ("a", "b")]
+    merges = [("a", "bc"), ("b", "c"), ("ab", "c"), ("a", "b"), ("abc", "d"), ("ab", "cd"), ("c", "d"), ("b", "c")]
     file = save(tokenizers.Tokenizer(tokenizers.models.BPE(vocab, merges)), tmp_path)
     compare(program, file, [Case(text) for text in ("abc", "abcd", "aabbccdd", "abcabc", "bcd", "cdab", "abababcdcd")])
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_word_without_merges_is_whole_where_they_are_ignored(whole: bool, program: Path, tmp_path: Path) -> None:
+    document = json.loads(gpt2().to_str())
+    document["model"]["ignore_merges"] = whole
+    document["model"]["vocab"]["Ġzzyzxy"] = len(document["model"]["vocab"])
+    file = tmp_path / "tokenizer.json"
+    file.write_text(json.dumps(document), "utf-8")
+    cases = [Case(" zzyzxy zzyzxya zzyzxy")]
+    compare(program, file, cases)
+    assert (len(encode(program, file, cases)[0][0]) < 12) == whole
+
+
+def test_spaces_that_an_added_token_takes_may_hold_another(program: Path, tmp_path: Path) -> None:
+    tokenizer = gpt2()
+    tokenizer.add_tokens(
+        [
+            tokenizers.AddedToken("<x>", rstrip=True, normalized=False),
+            tokenizers.AddedToken("  ", lstrip=True, normalized=False),
+            tokenizers.AddedToken(" y", normalized=False),
+        ]
+    )
+    file = save(tokenizer, tmp_path)
+    compare(program, file, [Case(text) for text in ("a<x>  b", "a<x> yb", "<x> y y", "  <x>", "<x><x>  <x>")])
+    (answer,) = run_program(program, file, [{"text": "a<x>   b"}])  # the library panics
+    assert answer["status"] == UNSUPPORTED
 
 
 def test_a_length_without_room_for_special_tokens_is_refused(program: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ HARD = [
     "  leading and trailing   ",
     "trailing newline\n",
     "tabs\tand\u00a0no-break\u3000ideographic\u2003em\u200bzero\u2028line\u0085next\x0b\x0c",
-    "don't DON'T they'LL we'Ve I'M he'D it'ſ '' 's' 'S 'rE 'lL 'x 'l 'v",
+    "don't DON'T they'LL we'Ve I'M he'D it'ſ it'ſa '' 's' 'S 'rE 'lL 'x 'l 'v",
     "it's 'tis 'twas o'clock rock'n'roll",
     "1 12 123 1234 12345 1,000.5 ٣٤٥ ½ Ⅷ ² १२३ 𝟘𝟙 ㊿ 〇",
     "a1b2c3 1a2b3c",

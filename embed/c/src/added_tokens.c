@@ -192,6 +192,9 @@ bool eai_added_split(const eai_added_set *set, const char *text, size_t length, 
                 stop = next;
         if (from < start && !take(taker, from, (size_t)(start - from), NULL))
             return false;
+        /* Where it lies within the spaces that the one before took, the library has no answer either. */
+        if (start > stop)
+            return take(taker, NULL, 0, token);
         if (start < stop && !take(taker, start, (size_t)(stop - start), token))
             return false;
         from = stop;

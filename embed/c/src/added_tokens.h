@@ -27,7 +27,8 @@ typedef struct eai_added_tokens {
 bool eai_added_tokens_read(eai_reading *reading, const eai_value *list, const eai_vocabulary *vocabulary,
                            const eai_normaliser *normaliser, eai_added_tokens *added);
 
-/* Takes a piece of a text that isn't empty, or a token that was found; false stops the search. */
+/* Takes a piece of a text that isn't empty, or a token that was found, or NULL and a token that can't stand where it was
+ * found; false stops the search. */
 typedef bool (*eai_piece_taker)(void *taker, const char *text, size_t length, const eai_added_token *token);
 
 /* Parts a text, valid UTF-8, at the tokens of a set. Returns false where the taker did. */

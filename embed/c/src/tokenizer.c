@@ -158,8 +158,10 @@ static bool tokenizer_take_word(void *taker, const char *word, size_t length)
                                                                         length, &encoding->ids));
 }
 
-static bool tokenizer_take_token(tokenizer_encoding *encoding, const eai_added_token *token)
+static bool tokenizer_take_token(tokenizer_encoding *encoding, const char *text, const eai_added_token *token)
 {
+    if (!text)
+        return tokenizer_more(encoding, EAI_OVERLAP);
     return tokenizer_more(encoding, eai_words_add(&encoding->ids, token->id) ? EAI_DONE : EAI_NO_MEMORY);
 }
 
@@ -167,7 +169,7 @@ static bool tokenizer_take_normalised(void *taker, const char *text, size_t leng
 {
     tokenizer_encoding *encoding = taker;
     if (token)
-        return tokenizer_take_token(encoding, token);
+        return tokenizer_take_token(encoding, text, token);
     return eai_pre_tokenise(encoding->tokenizer->pre_tokeniser, text, length, encoding->buffers, tokenizer_take_word,
                             encoding) ||
            tokenizer_more(encoding, encoding->outcome == EAI_DONE ? EAI_NO_MEMORY : encoding->outcome);
@@ -177,7 +179,7 @@ static bool tokenizer_take_plain(void *taker, const char *text, size_t length, c
 {
     tokenizer_encoding *encoding = taker;
     if (token)
-        return tokenizer_take_token(encoding, token);
+        return tokenizer_take_token(encoding, text, token);
     eai_normalising *normalising = &encoding->normalising;
     normalising->text.size = 0;
     if (!eai_string_add(&normalising->text, text, length) || !eai_normalise(encoding->tokenizer->normaliser, normalising))
@@ -200,6 +202,9 @@ static ea_status tokenizer_encode_text(tokenizer_encoding *encoding, const char 
         eai_added_split(&encoding->tokenizer->added.plain, text, length, tokenizer_take_plain, encoding);
     if (encoding->outcome == EAI_NO_MEMORY)
         return eai_no_memory(error);
+    if (encoding->outcome == EAI_OVERLAP)
+        return eai_fail(error, EA_UNSUPPORTED_ERROR,
+                        "An added token lies within the spaces that the one before it takes, which is not supported.");
     if (encoding->outcome == EAI_UNKNOWN)
         return eai_fail(error, EA_BUNDLE_ERROR,
                               "The tokenizer's vocabulary lacks a word of the text, and the token for such words, too.");

@@ -17,8 +17,8 @@ typedef struct eai_wordpiece {
 bool eai_wordpiece_read(eai_reading *reading, const eai_value *model, const eai_vocabulary *vocabulary,
                         eai_wordpiece *wordpiece);
 
-/* What became of a word. */
-typedef enum eai_outcome { EAI_DONE, EAI_UNKNOWN, EAI_NO_MEMORY } eai_outcome;
+/* What became of a word or a token. */
+typedef enum eai_outcome { EAI_DONE, EAI_UNKNOWN, EAI_OVERLAP, EAI_NO_MEMORY } eai_outcome;
 
 /* Appends the tokens of one word; EAI_UNKNOWN where the vocabulary lacks it, and the token for what it lacks, too. */
 eai_outcome eai_wordpiece_word(const eai_wordpiece *wordpiece, const eai_vocabulary *vocabulary, const char *word,
