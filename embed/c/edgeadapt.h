@@ -117,7 +117,8 @@ typedef struct ea_options {
 } ea_options;
 
 /* Opens the bundle in a folder. Its files are checked and its model loaded; its adapters are known by name, and each is
- * read and checked when it is first used, then kept. `options` may be NULL.
+ * read and checked when it is first used, then kept. `options` may be NULL. A relative path is that of the working
+ * directory whenever something is read.
  *
  * EA_BUNDLE_ERROR: it is unsafe, damaged, of a newer format, or ONNX Runtime is too old for it; EA_ADAPTER_ERROR: the
  * base's own arrays don't fit the model; EA_PROVIDER_ERROR: ONNX Runtime can't be loaded; EA_CONFIG_ERROR: an option

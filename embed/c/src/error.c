@@ -4,21 +4,32 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Takes control characters out, and what is left of a character at the end that was cut. */
-static size_t error_clean(char *text, bool cut)
+/* Returns the length of the UTF-8 character that begins a text, or 0 where none does. */
+static size_t error_character(const unsigned char *text)
 {
-    size_t length = strlen(text);
-    for (size_t index = 0; index < length; index++)
-        if (((unsigned char)text[index] < 0x20 && text[index] != '\n') || text[index] == 0x7F)
+    unsigned char lead = text[0], second = lead ? text[1] : 0;
+    size_t length = lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+    bool sound = lead < 0x80 || (lead >= 0xC2 && lead <= 0xF4);
+    for (size_t index = 1; index < length && sound; index++)
+        sound = (text[index] & 0xC0) == 0x80;
+    sound = sound && !(lead == 0xE0 && second < 0xA0) && !(lead == 0xED && second > 0x9F) &&
+            !(lead == 0xF0 && second < 0x90) && !(lead == 0xF4 && second > 0x8F);
+    return sound ? length : 0;
+}
+
+/* Takes out control characters, and what is left of characters that were cut, as names and texts from files are.
+ * Returns the length. */
+static size_t error_clean(char *text)
+{
+    size_t index = 0;
+    while (text[index]) {
+        size_t length = error_character((const unsigned char *)text + index);
+        bool control = ((unsigned char)text[index] < 0x20 && text[index] != '\n') || text[index] == 0x7F;
+        if (!length || control)
             text[index] = '?';
-    if (cut) {
-        while (length && ((unsigned char)text[length - 1] & 0xC0) == 0x80)
-            length--;
-        if (length && (unsigned char)text[length - 1] >= 0xC0)
-            length--;
-        text[length] = '\0';
+        index += length ? length : 1;
     }
-    return length;
+    return index;
 }
 
 void eai_clear(ea_error *error)
@@ -34,9 +45,9 @@ ea_status eai_fail(ea_error *error, ea_status status, const char *format, ...)
     if (error) {
         va_list values;
         va_start(values, format);
-        int wanted = vsnprintf(error->message, sizeof error->message, format, values);
+        vsnprintf(error->message, sizeof error->message, format, values);
         va_end(values);
-        error_clean(error->message, wanted >= (int)sizeof error->message);
+        error_clean(error->message);
         error->status = status;
     }
     return status;
@@ -52,9 +63,9 @@ void eai_problem(eai_problems *problems, const char *format, ...)
     char line[320];
     va_list values;
     va_start(values, format);
-    int wanted = vsnprintf(line, sizeof line, format, values);
+    vsnprintf(line, sizeof line, format, values);
     va_end(values);
-    size_t length = error_clean(line, wanted >= (int)sizeof line);
+    size_t length = error_clean(line);
     for (char *feed = line; (feed = strchr(feed, '\n')) != NULL;)
         *feed = '?';
     problems->count++;
