@@ -52,7 +52,7 @@ def test_a_step_does_what_the_librarys_does(step: str, program: Path, tmp_path: 
 
 
 def test_the_tables_are_the_librarys() -> None:
-    """Of the version that is installed; a newer one may know more of Unicode, and then the tables are to be made again."""
+    """Of the version that is installed: where a newer one knows more of Unicode, the tables are to be made again."""
     subprocess.run([sys.executable, str(C / "make_unicode.py"), "--check"], check=True)
 
 
@@ -63,7 +63,7 @@ def test_a_real_tokenizer_gives_the_ids_of_the_library(model: str, program: Path
     if not file.is_file():
         pytest.skip(f"{file.relative_to(ROOT)} is not there: `make test` fetches it")
     texts = HARD + random_texts(3000, seed=5)
-    compare(program, file, [Case(text) for text in [*texts, *every_point()]])
+    compare(program, file, [Case(text) for text in [*texts, *every_point(apart=True), *every_point()]])
     compare(program, file, pairs_and_cuts(texts[:500], seed=6))
 
 

@@ -55,12 +55,11 @@ HARD = [
 ]
 
 
-def every_point() -> list[str]:
-    """Returns texts with every code point once: between spaces, and behind an apostrophe and before a letter."""
+def every_point(apart: bool = False) -> list[str]:
+    """Returns texts with every code point once, behind an apostrophe and before a letter, or apart between spaces."""
     points = [chr(point) for point in range(0x110000) if not 0xD800 <= point <= 0xDFFF]
-    apart = [" ".join(points[start : start + 256]) for start in range(0, len(points), 256)]
-    beside = ["".join(f"'{point}a" for point in points[start : start + 256]) for start in range(0, len(points), 256)]
-    return apart + beside
+    parts = [f"{point} " if apart else f"'{point}a" for point in points]
+    return ["".join(parts[start : start + 256]) for start in range(0, len(parts), 256)]
 
 
 _POOLS = [
