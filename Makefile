@@ -2,6 +2,7 @@
 #   make demo                 export a real model with three adapters, run and fold them, print the proof
 #   make demo-generate        the same with a real decoder: generate as the base and as its adapter, in one batch too
 #   make test                 the whole suite
+#   make test-embed           the C library, with a C compiler: its tests, sanitizers, a minute of damaged files
 #   make lint                 ruff and mypy --strict
 #   make test-transformers4   the suite on transformers 4
 #   make bench                measure speed and memory, write benchmarks/results
@@ -20,7 +21,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-generate test lint test-transformers4 bench bench-generate bench-serving bench-gpu methods clean
+.PHONY: help demo demo-generate test test-embed lint test-transformers4 bench bench-generate bench-serving bench-gpu methods clean
 
 # Set before Python starts, so that it holds for whatever imports ONNX Runtime or transformers first.
 export ORT_DISABLE_TELEMETRY := 1
@@ -41,6 +42,10 @@ demo-generate: $(VENV)/.installed $(DECODER)/.unpacked
 
 test: $(VENV)/.installed $(MODEL)/.unpacked $(DECODER)/.unpacked
 	@$(VENV)/bin/python -m pytest -q -n auto
+
+# What Python answers is the reference, and its wheel has ONNX Runtime's library.
+test-embed: $(VENV)/.installed $(MODEL)/.unpacked $(DECODER)/.unpacked
+	@$(MAKE) -s -C embed/c PYTHON=$(CURDIR)/$(VENV)/bin/python SECONDS=60 test sanitize fuzz
 
 lint: $(VENV)/.installed
 	@$(VENV)/bin/ruff format --check .

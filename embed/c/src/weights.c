@@ -165,6 +165,8 @@ static const char *weights_read(eai_arena *arena, const eai_bytes *bytes, eai_we
         !weights_int32(&root, WEIGHTS_FORMAT_VERSION, &version) ||
         !weights_find(&root, WEIGHTS_PARAMETERS, 4, &parameters))
         return "a field lies outside the file";
+    if (!parameters.start)
+        return "it has no list of arrays";
     if (version != 1)
         return "its format_version is not 1";
     weights->arrays = eai_take(arena, parameters.count, sizeof *weights->arrays);
