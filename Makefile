@@ -2,7 +2,7 @@
 #   make demo                 export a real model with three adapters, run and fold them, print the proof
 #   make demo-generate        the same with a real decoder: generate as the base and as its adapter, in one batch too
 #   make test                 the whole suite
-#   make test-embed           the C library, with a C compiler: its tests, sanitizers, a minute of damaged files
+#   make test-embed           the C library and its C++ header, with gcc: tests, sanitizers, a minute of damaged files
 #   make lint                 ruff and mypy --strict
 #   make test-transformers4   the suite on transformers 4
 #   make bench                measure speed and memory, write benchmarks/results
@@ -46,6 +46,7 @@ test: $(VENV)/.installed $(MODEL)/.unpacked $(DECODER)/.unpacked
 # What Python answers is the reference, and its wheel has ONNX Runtime's library.
 test-embed: $(VENV)/.installed $(MODEL)/.unpacked $(DECODER)/.unpacked
 	@$(MAKE) -s -C embed/c PYTHON=$(CURDIR)/$(VENV)/bin/python SECONDS=60 test sanitize fuzz
+	@$(MAKE) -s -C embed/cpp PYTHON=$(CURDIR)/$(VENV)/bin/python test
 
 lint: $(VENV)/.installed
 	@$(VENV)/bin/ruff format --check .
