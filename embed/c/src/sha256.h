@@ -17,4 +17,7 @@ void eai_sha256_add(eai_sha256 *digest, const void *bytes, size_t length);
 /* Writes 64 lowercase hex digits and a NUL. */
 void eai_sha256_end(eai_sha256 *digest, char hex[65]);
 
+/* Takes whole blocks of 64 bytes into a state, as a machine without instructions for it does. */
+void eai_sha256_plain_blocks(uint32_t state[8], const unsigned char *at, size_t count);
+
 #endif
