@@ -1,5 +1,6 @@
 #include "sha256.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -50,11 +51,17 @@ static void sha256_block(uint32_t state[8], const unsigned char *block)
 #include <cpuid.h>
 #include <immintrin.h>
 
+/* Asked once: a virtual machine takes many microseconds to answer. */
 static bool sha256_has_instructions(void)
 {
-    unsigned a, b, c, d;
-    bool sse = __get_cpuid(1, &a, &b, &c, &d) && c & bit_SSSE3 && c & bit_SSE4_1;
-    return sse && __get_cpuid_count(7, 0, &a, &b, &c, &d) && b & bit_SHA;
+    enum { UNKNOWN, ABSENT, THERE };
+    static atomic_int found = UNKNOWN;
+    if (found == UNKNOWN) {
+        unsigned a, b, c, d;
+        bool sse = __get_cpuid(1, &a, &b, &c, &d) && c & bit_SSSE3 && c & bit_SSE4_1;
+        found = sse && __get_cpuid_count(7, 0, &a, &b, &c, &d) && b & bit_SHA ? THERE : ABSENT;
+    }
+    return found == THERE;
 }
 
 /* Intel's "New Instructions Supporting the Secure Hash Algorithm": the state is (a, b, e, f) and (c, d, g, h), and two
