@@ -14,7 +14,18 @@ from tokenizers import Tokenizer
 
 C = Path(__file__).parents[2] / "embed" / "c"
 SOURCES = [
-    *("added_tokens", "arena", "bpe", "canonical", "error", "growing", "json", "json_scan", "normalise", "post_process"),
+    *(
+        "added_tokens",
+        "arena",
+        "bpe",
+        "canonical",
+        "error",
+        "growing",
+        "json",
+        "json_scan",
+        "normalise",
+        "post_process",
+    ),
     *("pre_tokenise", "reading", "tokenizer", "unicode", "vocabulary", "word_pattern", "wordpiece"),
 ]
 WARNINGS = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-Wpedantic", "-Wconversion"]
