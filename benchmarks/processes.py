@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from benchmarks.settings import ROOT
@@ -32,3 +33,15 @@ def answer(arguments: Sequence[str]) -> Any:
     if done.returncode != 0:
         raise RuntimeError(f"python {' '.join(arguments)} failed with {done.returncode}:\n{done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def memory_kb(name: str) -> int:
+    """Returns a figure of this process's memory, such as `VmRSS`, in units of 1024 bytes, as Linux counts it.
+
+    Raises:
+        RuntimeError: The system has no such figure.
+    """
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1])
+    raise RuntimeError(f"/proc/self/status has no {name}")

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from statistics import median
 
+from benchmarks.processes import answer, memory_kb
 from benchmarks.results import Figure
 from benchmarks.settings import Counts, Settings
 
@@ -28,7 +28,6 @@ TARGETS = {"plain": 1.2, "LoRA": 1.2}
 def measure(settings: Settings) -> tuple[Figure, ...]:
     """Returns the ratio of every way to run the decoder, in the precisions that there are."""
     from benchmarks.models import smollm
-    from benchmarks.processes import answer
     from benchmarks.timing import quartiles
 
     count = settings.counts(USUAL).rounds
@@ -61,7 +60,7 @@ def _run(way: str, precision: str) -> dict[str, int]:
     adapter = models.tuned / "adapters" / smollm.ADAPTERS[0] / "weights.onnx_adapter"
     folder = {"plain": models.plain, "genai": models.genai}.get(way, models.tuned)
     graphs = {"LoRA in genai": "genai.onnx"}
-    before = _kb("VmRSS")
+    before = memory_kb("VmRSS")
     if way in ("plain", "LoRA"):
         begin = ours(switchable(folder), smollm.ADAPTERS[0] if way == "LoRA" else None)
     else:
@@ -70,7 +69,7 @@ def _run(way: str, precision: str) -> dict[str, int]:
     text.prompt(smollm.tokens(1, PROMPT))
     for _ in range(NEW - 1):
         text.next()
-    taken = (_kb("VmHWM") - before) * 1024
+    taken = (memory_kb("VmHWM") - before) * 1024
     return {
         "taken_bytes": taken,
         "held_bytes": smollm.model_bytes(folder, graphs.get(way, "model.onnx")) + _cache(models),
@@ -85,14 +84,6 @@ def _cache(models: object) -> int:
     config = json.loads((models.genai / "genai_config.json").read_text(encoding="utf-8"))["model"]["decoder"]
     layers, heads = int(config["num_hidden_layers"]), int(config["num_key_value_heads"])
     return 2 * layers * heads * (PROMPT + NEW) * int(config["head_size"]) * 4
-
-
-def _kb(name: str) -> int:
-    """Returns a figure of this process's memory in units of 1024 bytes, as Linux counts it."""
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1])
-    raise RuntimeError(f"/proc/self/status has no {name}")
 
 
 if __name__ == "__main__":

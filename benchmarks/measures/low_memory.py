@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
+from benchmarks.processes import answer, memory_kb
 from benchmarks.results import Figure
 from benchmarks.settings import LONG_RUNS, SHORT_RUNS, THREADS, Counts, Settings
 
@@ -31,7 +32,6 @@ KINDS = {"private": "RssAnon", "resident": "VmRSS"}
 def measure(settings: Settings) -> tuple[Figure, ...]:
     """Returns memory and time of `low` over those of `fast`."""
     from benchmarks.models import bert
-    from benchmarks.processes import answer
     from benchmarks.sessions import call
     from benchmarks.timing import paired, quartiles
 
@@ -67,9 +67,7 @@ def _taken(mode: MemoryMode, folder: Path) -> dict[str, float]:
     session = _session(folder, mode)
     for _ in range(3):
         session.run(bert.inputs(1), adapter=bert.ADAPTERS[0])
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    status = dict(line.split(":", 1) for line in lines)
-    return {kind: int(status[key].split()[0]) * 1024 / 1e6 for kind, key in KINDS.items()}
+    return {kind: memory_kb(name) * 1024 / 1e6 for kind, name in KINDS.items()}
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from statistics import median
 
+from benchmarks.processes import answer, memory_kb
 from benchmarks.results import Figure
 from benchmarks.settings import Counts, Settings
 
@@ -25,7 +26,6 @@ USUAL = Counts(rounds=3, warm=0, runs=1)
 def measure(settings: Settings) -> tuple[Figure, ...]:
     """Returns what all adapters take over what they hold, and what one more takes."""
     from benchmarks.models import bert
-    from benchmarks.processes import answer
     from benchmarks.timing import quartiles
 
     rounds = []
@@ -68,7 +68,7 @@ def _base(folder: Path) -> dict[str, int]:
     inputs = {each.name: np.ones((1, 128), np.int64) for each in session.get_inputs()}
     for _ in range(3):
         session.run(None, inputs)
-    return {"base_kb": _resident_kb()}
+    return {"base_kb": memory_kb("VmRSS")}
 
 
 def _bundle(folder: Path) -> dict[str, int]:
@@ -82,24 +82,16 @@ def _bundle(folder: Path) -> dict[str, int]:
     inputs = {each.name: np.ones((1, 128), np.int64) for each in session.manifest.inputs}
     for name in (*session.adapters, None, None):
         session.run(inputs, adapter=name)
-    one = _resident_kb()
+    one = memory_kb("VmRSS")
     for other in sorted((folder / "adapters").iterdir()):
         session.add_adapter(other)
     names = list(session.adapters)
     for name in (names[0], names[-1], None):
         session.run(inputs, adapter=name)
-    found = {"one_kb": one, "all_kb": _resident_kb()}
+    found = {"one_kb": one, "all_kb": memory_kb("VmRSS")}
     loaded = [session.adapter(name) for name in names]
     size = sum(each.filling.arrays[slot].nbytes for each in loaded for slot in each.brings)
     return {**found, "adapter_bytes": size}
-
-
-def _resident_kb() -> int:
-    """Returns this process's resident memory in units of 1024 bytes, as Linux counts it."""
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1])
-    raise RuntimeError("/proc/self/status has no VmRSS")
 
 
 if __name__ == "__main__":

@@ -12,12 +12,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.processes import answer, memory_kb
 from benchmarks.results import Figure
 from benchmarks.settings import THREADS, Counts, Settings
 
@@ -165,7 +165,6 @@ def _looped(session: Session, some: Sequence[Request]) -> list[float]:
 
 def _memory(counts: Counts) -> list[Figure]:
     """Returns what a crowd takes beyond one adapter, over the budget; each time in a new process."""
-    from benchmarks.processes import answer
     from benchmarks.timing import quartiles
 
     rounds = [answer(["-m", __spec__.name, "crowd"]) for _ in range(min(counts.rounds, 3))]
@@ -175,7 +174,6 @@ def _memory(counts: Counts) -> list[Figure]:
 
 
 def _others(counts: Counts) -> list[Figure]:
-    from benchmarks.processes import answer
 
     figures = []
     for way, title in (
@@ -200,7 +198,7 @@ def _crowd() -> dict[str, float]:
     with _batcher(session) as batcher:
         for _ in range(2):  # the second time, what runs of any length take is there
             _batched(batcher, asked, 0)
-        before = _resident_kb()
+        before = memory_kb("VmRSS")
         held: list[int] = []
         done = threading.Event()
 
@@ -213,7 +211,7 @@ def _crowd() -> dict[str, float]:
         _batched(batcher, asked, None)
         done.set()
         watch.join()
-    taken = (_resident_kb() - before) * 1024
+    taken = (memory_kb("VmRSS") - before) * 1024
     return {"taken": taken, "budget": budget, "most_held": max(held)}
 
 
@@ -221,7 +219,7 @@ def _ours() -> dict[str, float]:
     import edgeadapt  # noqa: F401  what was imported is not counted
     from benchmarks.models import crowd
 
-    before = _resident_kb()
+    before = memory_kb("VmRSS")
     session = _session(crowd.BUDGETED + 2 * MAX_BATCH, threads=1)
     asked = crowd.requests(800, crowd.BUDGETED)
     with _batcher(session) as batcher:
@@ -242,7 +240,7 @@ def _peft(*, mixed: bool) -> dict[str, float]:
 
     torch.set_num_threads(THREADS)
     transformers.logging.set_verbosity_error()
-    before = _resident_kb()
+    before = memory_kb("VmRSS")
     base, adapter = crowd.checkpoints()
     model = transformers.AutoModelForSequenceClassification.from_pretrained(base, num_labels=2)
     wrapped = peft.PeftModel.from_pretrained(model, str(adapter), adapter_name=crowd.name(0))
@@ -282,7 +280,7 @@ def _merged() -> dict[str, float]:
     from benchmarks.models import crowd
     from benchmarks.sessions import plain
 
-    before = _resident_kb()
+    before = memory_kb("VmRSS")
     sessions = [plain(crowd.merged(), spinning=False) for _ in range(crowd.MERGED)]
     asked = crowd.requests(800, crowd.MERGED)
     for index, request in enumerate(asked):
@@ -293,15 +291,7 @@ def _merged() -> dict[str, float]:
 
 
 def _found(count: int, took: float, before: int) -> dict[str, float]:
-    return {"requests_per_s": count / took, "mb": (_resident_kb() - before) * 1024 / 1e6}
-
-
-def _resident_kb() -> int:
-    """Returns this process's resident memory in units of 1024 bytes, as Linux counts it."""
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1])
-    raise RuntimeError("/proc/self/status has no VmRSS")
+    return {"requests_per_s": count / took, "mb": (memory_kb("VmRSS") - before) * 1024 / 1e6}
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from edgeadapt.runtime.fit import cache_layers, check_fit
 
 if TYPE_CHECKING:
     from edgeadapt.bundle import AdapterRecord, Manifest
-    from edgeadapt.runtime.arena import Place
+    from edgeadapt.runtime.arena import Allocate
     from edgeadapt.runtime.filling import Array
     from edgeadapt.runtime.provider import Device
 
@@ -85,7 +85,7 @@ def read_loaded(
     name: str,
     base: LoadedAdapter,
     manifest: Manifest,
-    place: Place = side_by_side,
+    allocate: Allocate = side_by_side,
     *,
     checked: bool = False,
 ) -> LoadedAdapter:
@@ -97,7 +97,7 @@ def read_loaded(
         name: What a run calls it.
         base: The adapter `none`.
         manifest: The bundle's.
-        place: Gives the memory for its arrays.
+        allocate: Gives the memory for its arrays.
         checked: It is known to fit.
 
     Raises:
@@ -108,7 +108,7 @@ def read_loaded(
         raise AdapterError(f"{folder} is the base of a bundle, no adapter, and can't be called {name!r}.")
     # A file that the record doesn't list was not verified.
     path = folder / WEIGHTS
-    arrays = _arrays(path, place) if WEIGHTS in record.files else {}
+    arrays = _arrays(path, allocate) if WEIGHTS in record.files else {}
     neutrals = stretched(arrays, manifest.slots)
     if not checked:
         if arrays and array_count(path) != len(arrays):
@@ -128,13 +128,13 @@ def _once(names: frozenset[str]) -> frozenset[str]:
     return names
 
 
-def _arrays(path: Path, place: Place = side_by_side) -> Mapping[str, Array]:
-    """Returns the arrays of a file, by slot, copied to where `place` says."""
+def _arrays(path: Path, allocate: Allocate = side_by_side) -> Mapping[str, Array]:
+    """Returns the arrays of a file, by slot, copied into what `allocate` gives."""
     try:
         # The values are views of the file, which older versions let go with `file`: held here until all are copied.
         file = ort.AdapterFormat.read_adapter(str(path))
         found = {name: value.numpy() for name, value in file.get_parameters().items()}
-        arrays = place({name: (array.shape, array.dtype) for name, array in found.items()})
+        arrays = allocate({name: (array.shape, array.dtype) for name, array in found.items()})
         for name, array in found.items():
             arrays[name][...] = array
         return arrays

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Wanted: TypeAlias = Mapping[str, tuple[Sequence[int], np.dtype[Any]]]
 """Shapes and dtypes of arrays by name."""
-Place: TypeAlias = "Callable[[Wanted], dict[str, Array]]"
+Allocate: TypeAlias = "Callable[[Wanted], dict[str, Array]]"
 """Gives arrays that are not yet filled."""
 
 Hole: TypeAlias = tuple[int, int]

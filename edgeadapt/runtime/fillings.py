@@ -48,7 +48,7 @@ class Fillings:
             return first
 
         def make() -> Filling:
-            stacks = stacked([fillings[row].arrays for row in rows], self._slots, self._lease.place)
+            stacks = stacked([fillings[row].arrays for row in rows], self._slots, self._lease.allocate)
             # What all rows share is on the device already.
             own = {name: array for name, array in stacks.items() if array is not first.arrays[name]}
             return first.replaced(own)

@@ -116,7 +116,7 @@ class Memory:
         self._tell(gone)
         return held
 
-    def place(self, wanted: arena.Wanted) -> dict[str, Array]:
+    def allocate(self, wanted: arena.Wanted) -> dict[str, Array]:
         """Returns arrays for what is held next, not yet filled; within a budget, room is made for them first."""
         if self._arena is None or self.limit is None:
             return arena.side_by_side(wanted)

@@ -19,7 +19,7 @@ from edgeadapt.runtime.arena import side_by_side
 
 if TYPE_CHECKING:
     from edgeadapt.bundle import AdapterRecord, Manifest
-    from edgeadapt.runtime.arena import Place
+    from edgeadapt.runtime.arena import Allocate
     from edgeadapt.runtime.memory import Memory
 
 Mark: TypeAlias = tuple[str, int, int, int, int]
@@ -34,7 +34,7 @@ _FAILED = 8
 """How many useless states of one adapter's folder are remembered."""
 _SOUND = 4096
 """How many sound states are remembered, one a folder; one takes 1 to 2 KB."""
-_RECIPES = 256
+_PARTS = 256
 """How many different parts of records are shared."""
 
 
@@ -70,7 +70,7 @@ class Reader:
         self._memory = memory
         self._verify = verify
         self._sound: OrderedDict[Path, tuple[Stamp, AdapterRecord]] = OrderedDict()
-        self._recipes: dict[str, Any] = {}
+        self._parts: dict[str, Any] = {}
         self._failed: dict[str, tuple[Stamp, ...]] = {}
         self._lock = threading.Lock()
 
@@ -89,12 +89,12 @@ class Reader:
         """
         start = time.perf_counter()
         if not anew and (again := self._again(known)):
-            self._say(again[0], start)
+            self._log_read(again[0], start)
             return again
         for _ in range(_TRIES):
             before = stamp_of(known.folder)
             try:
-                loaded = self._checked(known, side_by_side if anew else self._memory.place)
+                loaded = self._checked(known, side_by_side if anew else self._memory.allocate)
             except EdgeAdaptError as error:
                 if stamp_of(known.folder) != before:
                     continue
@@ -103,7 +103,7 @@ class Reader:
             if stamp_of(known.folder) == before:
                 self._check_size(loaded)
                 self._remember(known, before, loaded.record)
-                self._say(loaded, start)
+                self._log_read(loaded, start)
                 return loaded, before
         raise AdapterError(f"{known.folder} changes again and again while it is read.\nPut it there in one step.")
 
@@ -111,14 +111,14 @@ class Reader:
         """Tells whether a folder was found useless already, as it is."""
         return stamp in self._failed.get(name, ())
 
-    def _checked(self, known: Known, place: Place) -> LoadedAdapter:
+    def _checked(self, known: Known, allocate: Allocate) -> LoadedAdapter:
         from edgeadapt.bundle import read_adapter, verify_files
 
         record = read_adapter(known.folder)
         if self._verify:
             verify_files(known.folder, record.files)
         record = self._shared(record)
-        return read_loaded(known.folder, record, known.name, self._base, self._manifest, place)
+        return read_loaded(known.folder, record, known.name, self._base, self._manifest, allocate)
 
     def _again(self, known: Known) -> tuple[LoadedAdapter, Stamp] | None:
         """Returns an adapter whose folder was found sound and is as it was then; None where it isn't.
@@ -131,7 +131,7 @@ class Reader:
         stamp, record = sound
         try:
             loaded = read_loaded(
-                known.folder, record, known.name, self._base, self._manifest, self._memory.place, checked=True
+                known.folder, record, known.name, self._base, self._manifest, self._memory.allocate, checked=True
             )
         except EdgeAdaptError:  # it is another one, or is being replaced: whoever checks it will say
             return None
@@ -140,12 +140,12 @@ class Reader:
     def _shared(self, record: AdapterRecord) -> AdapterRecord:
         """Returns the record; what others have too, as those of one training recipe do, is once in memory."""
         with self._lock:
-            if len(self._recipes) >= _RECIPES:
-                self._recipes.clear()
+            if len(self._parts) >= _PARTS:
+                self._parts.clear()
             return replace(
                 record,
                 **{
-                    name: self._recipes.setdefault(json.dumps([name, value]), value)
+                    name: self._parts.setdefault(json.dumps([name, value]), value)
                     for name in ("fingerprint", "sites", "labels", "source")
                     if (value := getattr(record, name))
                 },
@@ -160,7 +160,7 @@ class Reader:
             if failed := self._failed.get(known.name):
                 self._failed[known.name] = tuple(each for each in failed if each != stamp)
 
-    def _say(self, loaded: LoadedAdapter, start: float) -> None:
+    def _log_read(self, loaded: LoadedAdapter, start: float) -> None:
         if not _LOG.isEnabledFor(logging.INFO):
             return
         took = (time.perf_counter() - start) * 1000

@@ -13,12 +13,12 @@ from edgeadapt.runtime.fit import Symbol, symbol_of
 
 if TYPE_CHECKING:
     from edgeadapt.bundle import Slot, TensorRecord
-    from edgeadapt.runtime.arena import Place
+    from edgeadapt.runtime.arena import Allocate
     from edgeadapt.runtime.filling import Array
 
 
 def stacked(
-    rows: Sequence[Mapping[str, Array]], slots: Sequence[Slot], place: Place = side_by_side
+    rows: Sequence[Mapping[str, Array]], slots: Sequence[Slot], allocate: Allocate = side_by_side
 ) -> dict[str, Array]:
     """Returns the rows' arrays of each slot, `(1, ...)`, as one `(rows, ...)`, or `(1, ...)` where all have the same.
 
@@ -27,7 +27,7 @@ def stacked(
     Args:
         rows: The arrays of each row, by slot.
         slots: The manifest's.
-        place: Gives the memory for the stacks.
+        allocate: Gives the memory for the stacks.
     """
     columns = {slot.name: [row[slot.name] for row in rows] for slot in slots}
     lengths: dict[Symbol, int] = {}
@@ -48,7 +48,7 @@ def stacked(
             stacks[slot.name] = first
         else:
             wanted[slot.name] = (1, *shape), first.dtype
-    for name, stack in place(wanted).items():
+    for name, stack in allocate(wanted).items():
         _fill(stack, columns[name])
         stacks[name] = stack
     return stacks

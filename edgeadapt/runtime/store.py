@@ -246,9 +246,9 @@ class Lease(Mapping[str, LoadedAdapter]):
     def __contains__(self, name: object) -> bool:
         return name == NONE or name in self._known
 
-    def place(self, wanted: Wanted) -> dict[str, Array]:
+    def allocate(self, wanted: Wanted) -> dict[str, Array]:
         """Returns arrays that are not yet filled, for what `made` is to make."""
-        return self._store.memory.place(wanted)
+        return self._store.memory.allocate(wanted)
 
     def made(self, key: Any, make: Callable[[], Filling]) -> Filling:
         """Returns what was made under a key, or what `make` makes; held until the lease is closed.

@@ -25,10 +25,10 @@ def wanted(*shapes: tuple[int, ...]) -> dict[str, Any]:
     return {str(index): (shape, F32) for index, shape in enumerate(shapes)}
 
 
-@pytest.mark.parametrize("place", [side_by_side, Arena(1 << 12).arrays])
-def test_arrays_are_what_was_asked_for_and_share_nothing(place: Any) -> None:
+@pytest.mark.parametrize("allocate", [side_by_side, Arena(1 << 12).arrays])
+def test_arrays_are_what_was_asked_for_and_share_nothing(allocate: Any) -> None:
     asked = {"a": ((2, 3), F32), "b": ((1, 0, 4), F32), "c": ((5,), F16), "d": ((), F32)}
-    arrays = place(asked)
+    arrays = allocate(asked)
     assert {name: (array.shape, array.dtype) for name, array in arrays.items()} == asked
     for value, array in enumerate(arrays.values()):
         array[...] = value
@@ -99,18 +99,18 @@ def test_room_is_made_before_and_what_others_were_given_counts() -> None:
     size = bytes_of(piece)
     memory = Memory(2 * size)
     for key in ("a", "b"):
-        arrays = memory.place(piece)
+        arrays = memory.allocate(piece)
         memory.leave([memory.hold("read", key, arrays, size)])
     del arrays
-    given = memory.place(piece)  # by a thread that holds nothing yet
+    given = memory.allocate(piece)  # by a thread that holds nothing yet
     assert (memory.peek("read", "a"), memory.counts.evicted) == (None, 1)
-    other = memory.place(piece)
+    other = memory.allocate(piece)
     assert (memory.peek("read", "b"), memory.counts.evicted) == (None, 2)
     assert not np.shares_memory(given["0"], other["0"])
-    assert memory.place(wanted((1 << 18,)))["0"].size == 1 << 18  # larger than the budget: memory of its own
+    assert memory.allocate(wanted((1 << 18,)))["0"].size == 1 << 18  # larger than the budget: memory of its own
 
 
 def test_without_a_region_memory_is_the_systems(monkeypatch: pytest.MonkeyPatch) -> None:
     assert opened(1 << 80) is None
     monkeypatch.setattr("edgeadapt.runtime.arena.opened", lambda _: None)
-    assert Memory(1000).place(wanted((7,)))["0"].shape == (7,)
+    assert Memory(1000).allocate(wanted((7,)))["0"].shape == (7,)
