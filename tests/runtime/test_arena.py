@@ -110,6 +110,20 @@ def test_room_is_made_before_and_what_others_were_given_counts() -> None:
     assert memory.allocate(wanted((1 << 18,)))["0"].size == 1 << 18  # larger than the budget: memory of its own
 
 
+def test_all_that_others_were_given_counts() -> None:
+    piece = wanted((1 << 16,))
+    size = bytes_of(piece)
+    memory = Memory(4 * size)
+    for key in ("a", "b"):
+        arrays = memory.allocate(piece)
+        memory.leave([memory.hold("read", key, arrays, size)])
+    del arrays
+    given = [memory.allocate(piece) for _ in range(3)]
+    assert (memory.peek("read", "a"), memory.counts.evicted) == (None, 1)
+    assert memory.peek("read", "b") is not None
+    del given
+
+
 def test_without_a_region_memory_is_the_systems(monkeypatch: pytest.MonkeyPatch) -> None:
     assert opened(1 << 80) is None
     monkeypatch.setattr("edgeadapt.runtime.arena.opened", lambda _: None)

@@ -111,11 +111,15 @@ def test_a_broken_folder_that_comes_back_is_not_told_again(
     assert list(session.refresh().failed) == ["short"]
     there.rename(broken := tmp_path / "broken")
     put(own, "short", good, tmp_path)
+    weights.write_bytes(weights.read_bytes()[:-2])
+    assert list(session.refresh().failed) == ["short"]
+    there.rename(tmp_path / "another")
+    put(own, "short", good, tmp_path)
     assert session.refresh().replaced == ("short",)
     there.rename(tmp_path / "good")
     broken.rename(there)
     assert session.refresh() == NOTHING
-    assert caplog.text.count("adapter 'short' can't be used") == 1
+    assert caplog.text.count("adapter 'short' can't be used") == 2
     wanted = TinyBundle(own.path, own.base, {"short": good}).expected(inputs()["x"][0], "short")["logits"]
     np.testing.assert_allclose(logits(session, "short"), wanted, atol=1e-5)
 
