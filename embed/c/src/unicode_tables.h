@@ -31,7 +31,7 @@ static const uint8_t class_ascii[] = {
     3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 4, 4, 4, 4, 6,
 };
 
-/* Runs of code points: see `stream` in make_unicode.py. */
+/* Runs of code points: see `stream` in unicode_packing.py. */
 static const uint8_t class_runs[] = {
     55, 1, 9, 57, 8, 55, 10, 8, 39, 7, 119, 2, 38, 31, 18, 35, 40, 32, 31, 18, 35, 53, 56, 55, 18, 8, 32, 4, 32, 1, 24,
     32, 0, 48, 3, 105, 0, 24, 33, 0, 104, 24, 32, 106, 32, 31, 15, 0, 31, 23, 0, 31, 194, 3, 3, 31, 4, 7, 6, 28, 6, 24,
