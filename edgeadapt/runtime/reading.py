@@ -100,7 +100,8 @@ class Reader:
                     continue
                 self._report(known.name, before, error)
                 raise
-            if stamp_of(known.folder) == before:
+            # Nothing is no state to know again: what came and went between two absences may be of several folders.
+            if before and stamp_of(known.folder) == before:
                 self._check_size(loaded)
                 self._remember(known, before, loaded.record)
                 self._log_read(loaded, start)

@@ -180,3 +180,37 @@ def test_an_adapter_that_is_replaced_while_it_is_read(
     got = logits(session, "short")
     np.testing.assert_array_equal(got, logits(load(own.path), "short"))
     assert left == [0]
+
+
+def test_of_an_adapter_that_comes_and_goes_nothing_is_read_unchecked(
+    own: TinyBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Absent, sound while it is checked, broken while it is read, and absent once more."""
+    from edgeadapt import bundle
+    from edgeadapt.runtime import adapters, reading
+
+    short = own.path / "adapters" / "short"
+    sound, read = bundle.read_adapter, adapters.read_loaded
+    turns: list[str] = []
+
+    def put_sound(folder: Path) -> Any:
+        put(own, "short", arrays(3, 60), tmp_path)
+        turns.append("sound")
+        return sound(folder)
+
+    def put_broken(folder: Path, *others: Any) -> Any:
+        weights = short / "weights.onnx_adapter"
+        weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+        loaded = read(folder, *others)
+        turns.append("broken")
+        short.rename(tmp_path / f"gone.{len(turns)}")
+        return loaded
+
+    session = load(own.path)
+    short.rename(tmp_path / "gone")
+    monkeypatch.setattr(bundle, "read_adapter", put_sound)
+    monkeypatch.setattr(reading, "read_loaded", put_broken)
+    with pytest.raises(AdapterError, match="changes again and again while it is read"):
+        logits(session, "short")
+    assert turns[:2] == ["sound", "broken"]
+    assert session.stats().loaded == 0

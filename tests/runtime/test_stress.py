@@ -38,12 +38,14 @@ class Folder:
 
     Attributes:
         answers: The logits that each version gives; None for one that is broken.
+        broken: By version, the logits that a broken one would give if nobody checked it.
         oldest: The first version that a run may still have.
         changes: Counts up at the start and at the end of each change; odd in the middle of one.
         state: What is there now.
     """
 
     answers: list[Any] = field(default_factory=list)
+    broken: dict[int, Any] = field(default_factory=dict)
     oldest: int = 0
     changes: int = 0
     state: str = "absent"
@@ -83,9 +85,11 @@ class Stress:
                 content[-1] ^= 1
                 weights.write_bytes(content)
             tiny = TinyBundle(self.own.path, self.own.base, {name: own})
-            answer = tiny.expected(X[0], name)["logits"] if what == "good" else None
+            answer = tiny.expected(X[0], name)["logits"]
             folder.changes += 1  # first, so that whoever sees the new answer sees that it is not there yet
-            folder.answers.append(answer)
+            if what == "bad":
+                folder.broken[len(folder.answers)] = answer
+            folder.answers.append(answer if what == "good" else None)
             if there.exists():
                 there.rename(gone := self.spare / f"gone.{name}.{seed}")
                 shutil.rmtree(gone)
@@ -125,7 +129,16 @@ class Stress:
             else:
                 answers = [self.own.expected(X[0], name)["logits"]]
             if not any(answer is not None and np.allclose(got, answer, atol=1e-4) for answer in answers):
-                self.wrong.append(f"{name}: got {got}, expected one of {answers}")
+                self.wrong.append(f"{name}: got {got}, {self.told(got)}, expected one of {answers}")
+
+    def told(self, got: Any) -> str:
+        """Returns whose answer it is."""
+        for name, folder in self.folders.items():
+            for version, answer in [*enumerate(folder.answers), *folder.broken.items()]:
+                if answer is not None and np.allclose(got, answer, atol=1e-4):
+                    how = "broken" if version in folder.broken else f"oldest allowed: {folder.oldest}"
+                    return f"as version {version} of {name} ({how})"
+        return "nobody's answer"
 
     def visit(self, random: random.Random) -> None:
         """Adds an adapter by hand, runs it and removes it."""
