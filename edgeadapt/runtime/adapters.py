@@ -13,7 +13,7 @@ import onnxruntime as ort
 
 from edgeadapt.errors import AdapterError, BundleError
 from edgeadapt.runtime.arena import side_by_side
-from edgeadapt.runtime.container import array_count
+from edgeadapt.runtime.container import Places, places_of, read_places
 from edgeadapt.runtime.filling import Filling, stretched
 from edgeadapt.runtime.fit import cache_layers, check_fit
 
@@ -86,10 +86,8 @@ def read_loaded(
     base: LoadedAdapter,
     manifest: Manifest,
     allocate: Allocate = side_by_side,
-    *,
-    checked: bool = False,
-) -> LoadedAdapter:
-    """Returns the adapter in `folder`, whose files were verified, under `name`.
+) -> tuple[LoadedAdapter, Places]:
+    """Returns the adapter in `folder`, whose files were verified, under `name`, and where its arrays lie in its file.
 
     Args:
         folder: Its folder.
@@ -98,24 +96,50 @@ def read_loaded(
         base: The adapter `none`.
         manifest: The bundle's.
         allocate: Gives the memory for its arrays.
-        checked: It is known to fit.
 
     Raises:
         AdapterError: All that does not fit the model.
-        BundleError: ONNX Runtime can't read its weights.
+        BundleError: ONNX Runtime can't read its weights, or they changed meanwhile.
     """
     if record.method == NONE:
         raise AdapterError(f"{folder} is the base of a bundle, no adapter, and can't be called {name!r}.")
-    # A file that the record doesn't list was not verified.
     path = folder / WEIGHTS
+    # A file that the record doesn't list was not verified.
     arrays = _arrays(path, allocate) if WEIGHTS in record.files else {}
+    places = places_of(path, arrays) if arrays else ()
     neutrals = stretched(arrays, manifest.slots)
-    if not checked:
-        if arrays and array_count(path) != len(arrays):
-            raise BundleError(f"In {path} a name stands twice.\nConvert the adapter again.")
-        check_fit(name, record, arrays, {**base.filling.arrays, **neutrals}, manifest)
-    layers = cache_layers(manifest)
-    cache = {layer: arrays[layer] for layer in layers if layer in arrays}
+    check_fit(name, record, arrays, {**base.filling.arrays, **neutrals}, manifest)
+    return _loaded(folder, record, name, base, manifest, arrays, neutrals), places
+
+
+def read_again(
+    folder: Path,
+    record: AdapterRecord,
+    name: str,
+    base: LoadedAdapter,
+    manifest: Manifest,
+    allocate: Allocate,
+    places: Places,
+) -> LoadedAdapter:
+    """Returns the adapter in `folder` as `read_loaded` did, which told its `places`; nothing is checked.
+
+    Raises:
+        BundleError: Its weights aren't there any more, or are shorter by now.
+    """
+    arrays = read_places(folder / WEIGHTS, places, allocate) if places else {}
+    return _loaded(folder, record, name, base, manifest, arrays, stretched(arrays, manifest.slots))
+
+
+def _loaded(
+    folder: Path,
+    record: AdapterRecord,
+    name: str,
+    base: LoadedAdapter,
+    manifest: Manifest,
+    arrays: Mapping[str, Array],
+    neutrals: Mapping[str, Array],
+) -> LoadedAdapter:
+    cache = {layer: arrays[layer] for layer in cache_layers(manifest) if layer in arrays}
     # Under the manifest's strings: a bundle may hold thousands of adapters, and each slot's name is there once.
     arrays = {slot.name: arrays[slot.name] for slot in manifest.slots if slot.name in arrays}
     filling = base.filling.replaced({**neutrals, **arrays})

@@ -1,42 +1,124 @@
-"""What ONNX Runtime's reader of `weights.onnx_adapter` doesn't tell: it keeps the last of two arrays of one name."""
+"""Where the arrays of a `weights.onnx_adapter` lie, which ONNX Runtime's reader of it doesn't tell.
+
+That one keeps the last of two arrays of one name, and parses a file that is read again as if it were new.
+"""
 
 from __future__ import annotations
 
+import mmap
+import os
 import struct
+from collections.abc import Iterator, Mapping, Sequence
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from edgeadapt.errors import BundleError
 
-_PARAMETERS = 3
-"""The field of the file's first table that holds the arrays; the schema is in section 6 of the bundle's format."""
+if TYPE_CHECKING:
+    import numpy as np
+
+    from edgeadapt.runtime.arena import Allocate
+    from edgeadapt.runtime.filling import Array
+
+    Place: TypeAlias = tuple[str, tuple[int, ...], np.dtype[Any], int]
+
+Places: TypeAlias = "tuple[Place, ...]"
+"""Of each array of a file its name, shape and dtype, and the byte at which it starts, in the order of these."""
+
+_PARAMETERS, _NAME, _DATA = 3, 0, 3
+"""Fields of the file's tables, `Adapter` and `Parameter`; the schema is in section 6 of the bundle's format."""
+_GROUP = 500
+"""How many arrays one call of the system reads, each with what lies before it; Linux and macOS take 1024 pieces."""
 
 
-def array_count(path: Path) -> int:
-    """Returns how many arrays a file holds that ONNX Runtime has read, and so found to be sound.
-
-    A FlatBuffer begins with where its first table is, a table with how far before it its fields' places are, and a
-    place is that of an offset to the list of arrays, which begins with its length.
+def places_of(path: Path, arrays: Mapping[str, Array]) -> Places:
+    """Returns where the arrays of a file lie that ONNX Runtime has read, and so found to be sound.
 
     Raises:
-        BundleError: It isn't there any more, or is another one by now.
+        BundleError: A name stands twice; the file isn't there any more, or is another one by now.
     """
     try:
-        with path.open("rb") as file:
-            return _count(file)
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            found = sorted(_parameters(content))
     except (OSError, ValueError, struct.error) as error:
-        raise BundleError(f"{path} changed while it was read: {error}\nPut an adapter there in one step.") from error
+        raise _changed(path, str(error)) from error
+    names = [name for _, name, _ in found]
+    if len(set(names)) < len(names):
+        raise BundleError(f"In {path} a name stands twice.\nConvert the adapter again.")
+    if {name: size for _, name, size in found} != {name: array.nbytes for name, array in arrays.items()}:
+        raise _changed(path, "it holds other arrays now")
+    return tuple((name, arrays[name].shape, arrays[name].dtype, start) for start, name, _ in found)
 
 
-def _count(file: BinaryIO) -> int:
+def read_places(path: Path, places: Places, allocate: Allocate) -> dict[str, Array]:
+    """Returns the arrays of a file whose places are known, copied into what `allocate` gives.
+
+    Raises:
+        BundleError: It isn't there any more, or is a shorter one by now.
+    """
+    arrays = allocate({name: (shape, kind) for name, shape, kind, _ in places})
+    try:
+        with path.open("rb", buffering=0) as file:
+            _fill(file, [(start, arrays[name]) for name, _, _, start in places])
+    except OSError as error:
+        raise _changed(path, str(error)) from error
+    return arrays
+
+
+def _parameters(content: mmap.mmap) -> Iterator[tuple[int, str, int]]:
+    """Yields of each array where it starts, its name and its bytes.
+
+    A FlatBuffer begins with where its first table is, and a table with how far before it the places of its fields are.
+    What a field refers to lies so many bytes behind it, and lists and texts begin with their length.
+    """
+
     def number(at: int, kind: str = "<I") -> int:
-        file.seek(at)
-        (found,) = struct.unpack(kind, file.read(struct.calcsize(kind)))
+        (found,) = struct.unpack_from(kind, content, at)
         return int(found)
 
-    table = number(0)
-    places = table - number(table, "<i")
-    if number(places, "<H") <= 4 + 2 * _PARAMETERS:
-        return 0
-    place = number(places + 4 + 2 * _PARAMETERS, "<H")
-    return number(table + place + number(table + place)) if place else 0
+    def field(table: int, index: int) -> int:
+        fields = table - number(table, "<i")
+        known = number(fields, "<H") > 4 + 2 * index
+        place = number(fields + 4 + 2 * index, "<H") if known else 0
+        return table + place + number(table + place) if place else 0
+
+    listed = field(number(0), _PARAMETERS)
+    for index in range(number(listed) if listed else 0):
+        at = listed + 4 + 4 * index
+        table = at + number(at)
+        name, data = field(table, _NAME), field(table, _DATA)
+        yield data + 4, content[name + 4 : name + 4 + number(name)].decode(), number(data) if data else 0
+
+
+def _fill(file: FileIO, wanted: Sequence[tuple[int, Array]]) -> None:
+    """Reads arrays from where each starts: those that lie one behind the other in one call, with what is between."""
+    group: list[tuple[int, Array]] = []
+    end = 0
+    for start, array in wanted:
+        if group and (start < end or len(group) == _GROUP):
+            _read(file, group)
+            group = []
+        group.append((start, array))
+        end = start + array.nbytes
+    if group:
+        _read(file, group)
+
+
+def _read(file: FileIO, group: Sequence[tuple[int, Array]]) -> None:
+    first = end = group[0][0]
+    pieces: list[Any] = []
+    for start, array in group:
+        pieces += [bytearray(start - end), array]
+        end = start + array.nbytes
+    if hasattr(os, "preadv"):
+        read = os.preadv(file.fileno(), pieces, first)
+    else:  # Windows
+        file.seek(first)
+        read = sum(file.readinto(piece) for piece in pieces)
+    if read != end - first:
+        raise OSError("it ends too early")
+
+
+def _changed(path: Path, how: str) -> BundleError:
+    return BundleError(f"{path} changed while it was read: {how}\nPut an adapter there in one step.")

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from edgeadapt.errors import AdapterError, EdgeAdaptError
-from edgeadapt.runtime.adapters import LoadedAdapter, read_loaded
+from edgeadapt.runtime.adapters import LoadedAdapter, read_again, read_loaded
 from edgeadapt.runtime.arena import side_by_side
 
 if TYPE_CHECKING:
     from edgeadapt.bundle import AdapterRecord, Manifest
     from edgeadapt.runtime.arena import Allocate
+    from edgeadapt.runtime.container import Places
     from edgeadapt.runtime.memory import Memory
 
 Mark: TypeAlias = tuple[str, int, int, int, int]
@@ -69,8 +70,8 @@ class Reader:
         self._manifest = manifest
         self._memory = memory
         self._verify = verify
-        self._sound: OrderedDict[Path, tuple[Stamp, AdapterRecord]] = OrderedDict()
-        self._parts: dict[str, Any] = {}
+        self._sound: OrderedDict[Path, tuple[Stamp, AdapterRecord, Places]] = OrderedDict()
+        self._parts: dict[Any, Any] = {}
         self._failed: dict[str, tuple[Stamp, ...]] = {}
         self._lock = threading.Lock()
 
@@ -94,7 +95,7 @@ class Reader:
         for _ in range(_TRIES):
             before = stamp_of(known.folder)
             try:
-                loaded = self._checked(known, side_by_side if anew else self._memory.allocate)
+                loaded, places = self._checked(known, side_by_side if anew else self._memory.allocate)
             except EdgeAdaptError as error:
                 if stamp_of(known.folder) != before:
                     continue
@@ -103,7 +104,7 @@ class Reader:
             # Nothing is no state to know again: what came and went between two absences may be of several folders.
             if before and stamp_of(known.folder) == before:
                 self._check_size(loaded)
-                self._remember(known, before, loaded.record)
+                self._remember(known, before, loaded.record, places)
                 self._log_read(loaded, start)
                 return loaded, before
         raise AdapterError(f"{known.folder} changes again and again while it is read.\nPut it there in one step.")
@@ -112,7 +113,7 @@ class Reader:
         """Tells whether a folder was found useless already, as it is."""
         return stamp in self._failed.get(name, ())
 
-    def _checked(self, known: Known, allocate: Allocate) -> LoadedAdapter:
+    def _checked(self, known: Known, allocate: Allocate) -> tuple[LoadedAdapter, Places]:
         from edgeadapt.bundle import read_adapter, verify_files
 
         record = read_adapter(known.folder)
@@ -129,10 +130,10 @@ class Reader:
         sound = self._sound.get(known.folder)
         if sound is None:
             return None
-        stamp, record = sound
+        stamp, record, places = sound
         try:
-            loaded = read_loaded(
-                known.folder, record, known.name, self._base, self._manifest, self._memory.allocate, checked=True
+            loaded = read_again(
+                known.folder, record, known.name, self._base, self._manifest, self._memory.allocate, places
             )
         except EdgeAdaptError:  # it is another one, or is being replaced: whoever checks it will say
             return None
@@ -152,9 +153,9 @@ class Reader:
                 },
             )
 
-    def _remember(self, known: Known, stamp: Stamp, record: AdapterRecord) -> None:
+    def _remember(self, known: Known, stamp: Stamp, record: AdapterRecord, places: Places) -> None:
         with self._lock:
-            self._sound[known.folder] = stamp, record
+            self._sound[known.folder] = stamp, record, self._parts.setdefault(places, places)
             self._sound.move_to_end(known.folder)
             if len(self._sound) > _SOUND:
                 self._sound.popitem(last=False)

@@ -30,12 +30,14 @@ def stacked(
         allocate: Gives the memory for the stacks.
     """
     columns = {slot.name: [row[slot.name] for row in rows] for slot in slots}
+    # Mostly one, as adapters of one training recipe have the same.
+    shapes = {name: {array.shape for array in arrays} for name, arrays in columns.items()}
     lengths: dict[Symbol, int] = {}
     for slot in slots:
         for axis, dimension in enumerate(slot.shape[1:], start=1):
             if isinstance(dimension, str):
                 symbol = symbol_of(slot, dimension)
-                lengths[symbol] = max(lengths.get(symbol, 1), *(array.shape[axis] for array in columns[slot.name]))
+                lengths[symbol] = max(lengths.get(symbol, 1), *(shape[axis] for shape in shapes[slot.name]))
     stacks: dict[str, Array] = {}
     wanted = {}
     for slot in slots:
@@ -49,19 +51,18 @@ def stacked(
         else:
             wanted[slot.name] = (1, *shape), first.dtype
     for name, stack in allocate(wanted).items():
-        _fill(stack, columns[name])
+        if shapes[name] == {(1, *stack.shape[1:])}:
+            np.concatenate(columns[name], out=stack)
+        else:
+            _fill(stack, columns[name])
         stacks[name] = stack
     return stacks
 
 
 def _fill(stack: Array, arrays: Sequence[Array]) -> None:
     """Copies one array into each row, `(1, ...)` each, with zeros where a row is longer than its array."""
-    arrays = arrays[: len(stack)]
-    if all(array.shape[1:] == stack.shape[1:] for array in arrays):
-        np.concatenate(arrays, out=stack)
-        return
     stack[...] = 0
-    for row, array in enumerate(arrays):
+    for row, array in enumerate(arrays[: len(stack)]):
         region: tuple[int | slice, ...] = (row, *map(slice, array.shape[1:]))
         stack[region] = array[0]
 

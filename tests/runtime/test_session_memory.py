@@ -15,7 +15,7 @@ import pytest
 from edgeadapt.bundle import verify_files
 from edgeadapt.errors import AdapterError, BundleError
 from edgeadapt.runtime import Session, load, reading
-from edgeadapt.runtime.adapters import LoadedAdapter, read_loaded
+from edgeadapt.runtime.adapters import read_loaded
 from tests.runtime.tiny_bundle import STORED, A, B, TinyBundle, arrays, inputs, write_adapter
 
 MANY = 6
@@ -37,9 +37,9 @@ def expected(own: TinyBundle, added: dict[str, Any], name: str) -> Any:
 def test_nothing_is_read_before_it_is_used(own: TinyBundle, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
 
-    def counted(folder: Path, *rest: Any, **options: Any) -> LoadedAdapter:
+    def counted(folder: Path, *rest: Any) -> Any:
         read.append(folder.name)
-        return read_loaded(folder, *rest, **options)
+        return read_loaded(folder, *rest)
 
     monkeypatch.setattr(reading, "read_loaded", counted)
     session = load(own.path)
