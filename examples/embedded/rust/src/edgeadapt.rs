@@ -1,20 +1,21 @@
 //! edgeadapt in Rust: the C library's functions as objects that close themselves, with the standard library alone.
 //!
 //! ```no_run
-//! # fn main() -> edgeadapt::Result<()> {
-//! use edgeadapt::{Bundle, Input};
-//!
-//! let (ids, mask, types) = ([101i64, 7592, 102], [1i64; 3], [0i64; 3]);
+//! # use edgeadapt::{Bundle, Input, Tokenizer};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let bundle = Bundle::open("bundle")?;
+//! let tokenizer = Tokenizer::open(bundle.tokenizer_path().ok_or("no tokenizer")?)?;
+//! let tokens = tokenizer.encode("You won a free phone!", None, bundle.max_length())?;
+//! let (mask, shape) = (vec![1i64; tokens.ids.len()], [1, tokens.ids.len() as i64]);
 //! let outputs = bundle.run(
 //!     &[
-//!         Input::new("input_ids", &ids, &[1, 3]),
-//!         Input::new("attention_mask", &mask, &[1, 3]),
-//!         Input::new("token_type_ids", &types, &[1, 3]),
+//!         Input::new("input_ids", &tokens.ids, &shape),
+//!         Input::new("attention_mask", &mask, &shape),
+//!         Input::new("token_type_ids", &tokens.type_ids, &shape),
 //!     ],
 //!     Some("spam"),
 //! )?;
-//! let logits: Option<&[f32]> = outputs.get("logits").and_then(|output| output.values());
+//! let logits: &[f32] = outputs.get("logits").and_then(|output| output.values()).ok_or("no logits")?;
 //! # Ok(())
 //! # }
 //! ```
