@@ -84,28 +84,23 @@ impl<'a> Input<'a> {
 }
 
 /// Which files are hashed when a bundle is opened.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub enum Verify {
     /// Every one.
+    #[default]
     All,
     /// All but the bundle's own over 16 MiB.
     Adapters,
 }
 
 /// How a bundle is opened.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// ONNX Runtime's library; else the environment variable EDGEADAPT_ONNXRUNTIME, else what the system finds.
     pub onnxruntime: Option<PathBuf>,
     /// How many threads share one operator; 0 leaves it to ONNX Runtime.
     pub threads: c_int,
     pub verify: Verify,
-}
-
-impl Default for Options {
-    fn default() -> Options {
-        Options { onnxruntime: None, threads: 0, verify: Verify::All }
-    }
 }
 
 /// A bundle that is open. An adapter is its name, or `None` for the base.

@@ -26,16 +26,22 @@ impl Outputs {
 
     /// Of an output that is an array for each row, without the batch axis, the one of a row.
     pub fn row(&self, name: &str, row: usize) -> Option<Output<'_>> {
-        let result = self.0.as_ptr();
-        (0..unsafe { c::ea_result_count(result) })
-            .filter_map(|output| unsafe { c::ea_result_array(result, output, row).as_ref() })
-            .map(|array| Output { array, outputs: PhantomData })
-            .find(|output| output.name() == name)
+        self.array(self.find(name)?, row)
     }
 
     /// How many arrays an output is: 1, or one for each row; 0 where there is no such output.
     pub fn arrays(&self, name: &str) -> usize {
-        (0..).take_while(|row| self.row(name, *row).is_some()).count()
+        self.find(name).map_or(0, |output| unsafe { c::ea_result_arrays(self.0.as_ptr(), output) })
+    }
+
+    fn find(&self, name: &str) -> Option<usize> {
+        let count = unsafe { c::ea_result_count(self.0.as_ptr()) };
+        (0..count).find(|output| self.array(*output, 0).map_or(false, |array| array.name() == name))
+    }
+
+    fn array(&self, output: usize, row: usize) -> Option<Output<'_>> {
+        let array = unsafe { c::ea_result_array(self.0.as_ptr(), output, row).as_ref() }?;
+        Some(Output { array, outputs: PhantomData })
     }
 }
 
