@@ -12,6 +12,8 @@ from pathlib import Path
 _HERE = Path(__file__).resolve().parent
 _INCLUDE = re.compile(r'^#include "([^"]+)"\n', re.MULTILINE)
 _SYSTEM = re.compile(r"^#include <([^>]+)>\n", re.MULTILINE)
+# Headers that only some machines have: they stay with the condition that says which.
+_MACHINE = re.compile(r"^#if[^\n]*\n(?:#(?:include <|define |elif )[^\n]*\n)+#endif\n", re.MULTILINE)
 _HEAD = """\
 /* edgeadapt in C, made of embed/c/src by embed/c/amalgamate.py: change it there.
  *
@@ -43,8 +45,10 @@ def amalgamated(folder: Path) -> str:
     done: set[str] = {"../edgeadapt.h"}
     body = "".join(_expanded(path, done) for path in sorted(folder.glob("*.c")))
     # Before what is hidden: a system's functions are not.
+    machine = "".join(_MACHINE.findall(body))
+    body = _MACHINE.sub("", body)
     system = "\n".join(f"#include <{name}>" for name in sorted(set(_SYSTEM.findall(body))))
-    return _HEAD.replace("{system}", system) + _SYSTEM.sub("", body) + _FOOT
+    return _HEAD.replace("{system}", f"{system}\n{machine}") + _SYSTEM.sub("", body) + _FOOT
 
 
 def _expanded(path: Path, done: set[str]) -> str:

@@ -89,7 +89,7 @@ ea_status ea_bundle_labels(ea_bundle *bundle, const char *adapter, ea_names **la
 ea_status ea_bundle_problem_type(ea_bundle *bundle, const char *adapter, const char **problem_type, ea_error *error)
 {
     /* The caller gets a text that outlives the adapter. */
-    static const char *const types[] = {"regression", "single_label_classification", "multi_label_classification"};
+    static const char types[][28] = {"regression", "single_label_classification", "multi_label_classification"};
     eai_entry *entry;
     const eai_adapter *chosen;
     eai_clear(error);

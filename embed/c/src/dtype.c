@@ -5,9 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Names lie in the table, as in others here: a pointer to each would take more than the name, and have to be adjusted
+ * when the library is loaded. */
 static const struct {
-    const char *name;
-    size_t size;
+    char name[8];
+    unsigned char size;
 } dtypes[] = {
     [EA_FLOAT32] = {"float32", 4}, [EA_UINT8] = {"uint8", 1},   [EA_INT8] = {"int8", 1},
     [EA_UINT16] = {"uint16", 2},   [EA_INT16] = {"int16", 2},   [EA_INT32] = {"int32", 4},
@@ -19,7 +21,7 @@ enum { DTYPES = sizeof dtypes / sizeof *dtypes };
 
 const char *ea_dtype_name(ea_dtype dtype)
 {
-    return (unsigned)dtype < DTYPES ? dtypes[dtype].name : NULL;
+    return ea_dtype_size(dtype) ? dtypes[dtype].name : NULL;
 }
 
 size_t ea_dtype_size(ea_dtype dtype)
@@ -30,7 +32,7 @@ size_t ea_dtype_size(ea_dtype dtype)
 ea_dtype eai_dtype_of(const char *name)
 {
     for (unsigned code = 0; code < DTYPES; code++)
-        if (dtypes[code].name && strcmp(dtypes[code].name, name) == 0)
+        if (dtypes[code].size && strcmp(dtypes[code].name, name) == 0)
             return (ea_dtype)code;
     return (ea_dtype)0;
 }

@@ -94,7 +94,7 @@ ea_status eai_refuse(ea_error *error, ea_status status, const eai_problems *prob
 
 const char *ea_status_name(ea_status status)
 {
-    static const char *const names[] = {"OK",           "ConfigError", "UnsupportedError", "BundleError",
-                                        "AdapterError", "InputError",  "ProviderError",    "MemoryError"};
+    static const char names[][17] = {"OK",           "ConfigError", "UnsupportedError", "BundleError",
+                                     "AdapterError", "InputError",  "ProviderError",    "MemoryError"};
     return status >= EA_OK && status <= EA_MEMORY_ERROR ? names[status] : "no status";
 }

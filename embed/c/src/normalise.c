@@ -89,7 +89,7 @@ static bool normal_read_text(eai_reading *reading, const char *where, const eai_
 static bool normal_read(eai_reading *reading, const char *where, const eai_value *object, normal_list *list)
 {
     static const struct {
-        const char *name;
+        char name[13];
         normal_kind kind;
     } plain[] = {
         {"NFD", NORMAL_NFD},

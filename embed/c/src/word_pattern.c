@@ -9,7 +9,7 @@
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" NUMBERS                                                   \
     "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 
-static const char *const pattern_regexes[] = {
+static const char pattern_regexes[][116] = {
     [EAI_PATTERN_GPT2] = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+",
     [EAI_PATTERN_LLAMA3] = PATTERN_LLAMA3("\\p{N}{1,3}"),
     [EAI_PATTERN_QWEN2] = PATTERN_LLAMA3("\\p{N}"),

@@ -1,6 +1,7 @@
-"""Compares what the C++ example answers with what `edgeadapt.pipeline` answers, on a real model with real adapters.
+"""Compares what an example that classifies answers with what `edgeadapt.pipeline` does, on a real model and adapters.
 
-`python embed/cpp/test/compare.py BUILD MODEL`, where BUILD holds `classify`; the bundle is written there.
+`python embed/cpp/test/compare.py PROGRAM BUNDLE MODEL`: the example in C++, or the same in another language; a bundle
+of the model, which is written where it is missing.
 """
 
 from __future__ import annotations
@@ -32,11 +33,10 @@ TEXTS = [
 ]
 
 
-def bundle(folder: Path, model: Path) -> Path:
-    """Returns a bundle of the model with the example adapters, written where it is missing."""
+def write_bundle(folder: Path, model: Path) -> None:
+    """Writes a bundle of the model with the example adapters where it is missing."""
     if not (folder / "edgeadapt.json").is_file():
         edgeadapt.export(model, {name: EXAMPLES / name for name in ADAPTERS}, folder)
-    return folder
 
 
 def answers(program: Path, folder: Path, asked: Sequence[tuple[str, str]]) -> list[dict[str, float]]:
@@ -58,11 +58,11 @@ def answers(program: Path, folder: Path, asked: Sequence[tuple[str, str]]) -> li
 
 def main() -> None:
     """Compares, and exits with 1 where the answers differ."""
-    build, model = Path(sys.argv[1]), Path(sys.argv[2])
-    folder = bundle(build / "bundle", model)
+    program, folder, model = (Path(argument) for argument in sys.argv[1:])
+    write_bundle(folder, model)
     classify: Any = edgeadapt.pipeline(folder)
     asked = [(adapter, text) for text in TEXTS for adapter in ADAPTERS]
-    got = answers(build / "classify", folder, asked)
+    got = answers(program, folder, asked)
     if len(got) != len(asked):
         sys.exit(f"the example gave {len(got)} answers to {len(asked)} texts")
     worst = 0.0
@@ -71,7 +71,7 @@ def main() -> None:
         if set(scores) != set(wanted):
             sys.exit(f"{adapter}, {text[:40]!r}: got {scores}, expected {wanted}")
         worst = max(worst, *(abs(scores[label] - wanted[label]) for label in wanted))
-    sys.stdout.write(f"{len(asked)} texts in C++ and in Python: the largest difference of a score is {worst:.1e}\n")
+    sys.stdout.write(f"{len(asked)} texts by {program} and Python: the largest difference of a score is {worst:.1e}\n")
     if worst > TOLERANCE:
         sys.exit(f"that is more than {TOLERANCE}")
 
