@@ -331,7 +331,8 @@ def _commit(folder: Path, old: Manifest, new: Manifest, model: Path, neutrals: M
     replaced = {*_merged_files(folder, old), *genai.files(folder)}
     files = {name: record for name, record in old.files.items() if name not in replaced}
     made = [name for name in (model.name, stored) if name]
-    new = replace(new, model=replace(new.model, file=model.name, neutrals=stored))
+    needed = assemble.needed_runtime(model)
+    new = replace(new, model=replace(new.model, file=model.name, neutrals=stored, onnxruntime=needed))
     if isinstance(new.generation, EncoderDecoderRecord):
         encoder = replace(new.generation.encoder, file=bundle.encoder_file(model.name))
         new = replace(new, generation=replace(new.generation, encoder=encoder))
