@@ -34,6 +34,7 @@ from edgeadapt.graph.fold import base_weights, fold
 from edgeadapt.graph.sites import Wirings
 from edgeadapt.graph.switch import HEAD, bodies, bodies_in, in_order, points
 from edgeadapt.parity import ParityReport, Tolerance
+from edgeadapt.runtime.signature import check_version
 from edgeadapt.runtime.verify import padding, read_parity
 
 
@@ -77,6 +78,7 @@ def add(
     bundle.check_adapter_name(name)
     said = labels, problem_types.get(problem_type)
     manifest = bundle.read_manifest(folder)
+    check_version(manifest.model.onnxruntime)
     bundle.verify_files(folder, manifest.files, hashes=False)
     tolerance = parity.for_model(tolerance, manifest.model.precision, logits=manifest.generation is not None)
     target = folder / bundle.ADAPTERS / name
