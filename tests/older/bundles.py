@@ -17,7 +17,7 @@ LATE = "late"
 """The adapter that every bundle is exported with and then parted from: it is what comes to a session later on."""
 
 CLASSIFYING, TAGGING, IMAGES = "text-classification", "token-classification", "image-classification"
-WRITING = "text-generation"
+WRITING, REWRITING = "text-generation", "text2text-generation"
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,7 @@ RECIPES: Mapping[str, Recipe] = {
     "llama-int4": Recipe("llama", WRITING, precision="int4", config=LLAMA),
     "gpt2": Recipe("gpt2", WRITING, options=TURNED),
     "gpt2-int4": Recipe("gpt2", WRITING, precision="int4", options=TURNED),
+    "t5": Recipe("t5", REWRITING),
     "new-bert": Recipe("bert", opset=NEW),
     "new-llama": Recipe("llama", WRITING, NEW, config=LLAMA),
     "new-llama-fp16": Recipe("llama", WRITING, NEW, "fp16", config=LLAMA),
@@ -71,7 +72,7 @@ RECIPES: Mapping[str, Recipe] = {
 def write(root: Path, name: str) -> Exported:
     """Exports a recipe to `bundles/` and puts its adapter `late` into `extra/`."""
     recipe, scratch = RECIPES[name], root / "scratch" / name
-    own = recipe.headed or recipe.task == WRITING
+    own = recipe.headed or recipe.task in (WRITING, REWRITING)
     tiny.base(scratch / "base", recipe.family, recipe.task if own else "feature-extraction", **recipe.config)
     counts = (None, None, None) if own else (3, 2, 4)
     adapters = {
