@@ -34,6 +34,7 @@ from edgeadapt.graph.fold import base_weights, fold
 from edgeadapt.graph.sites import Wirings
 from edgeadapt.graph.switch import HEAD, bodies, bodies_in, in_order, points
 from edgeadapt.parity import ParityReport, Tolerance
+from edgeadapt.runtime.signature import check_version
 from edgeadapt.runtime.verify import padding, read_parity
 
 
@@ -77,6 +78,7 @@ def add(
     bundle.check_adapter_name(name)
     said = labels, problem_types.get(problem_type)
     manifest = bundle.read_manifest(folder)
+    check_version(manifest.model.onnxruntime)
     bundle.verify_files(folder, manifest.files, hashes=False)
     tolerance = parity.for_model(tolerance, manifest.model.precision, logits=manifest.generation is not None)
     target = folder / bundle.ADAPTERS / name
@@ -331,7 +333,8 @@ def _commit(folder: Path, old: Manifest, new: Manifest, model: Path, neutrals: M
     replaced = {*_merged_files(folder, old), *genai.files(folder)}
     files = {name: record for name, record in old.files.items() if name not in replaced}
     made = [name for name in (model.name, stored) if name]
-    new = replace(new, model=replace(new.model, file=model.name, neutrals=stored))
+    needed = assemble.needed_runtime(model)
+    new = replace(new, model=replace(new.model, file=model.name, neutrals=stored, onnxruntime=needed))
     if isinstance(new.generation, EncoderDecoderRecord):
         encoder = replace(new.generation.encoder, file=bundle.encoder_file(model.name))
         new = replace(new, generation=replace(new.generation, encoder=encoder))

@@ -17,6 +17,7 @@ from edgeadapt.bundle import AdapterRecord, Manifest, ModelRecord, Neutral, Pari
 from edgeadapt.graph import half_precision, half_storage, halves, subgraph
 from edgeadapt.graph.fold import base_weights
 from edgeadapt.graph.optimise import optimise
+from edgeadapt.graph.requirement import release, requirement
 from edgeadapt.graph.sites import Wirings
 from edgeadapt.graph.switch import HEAD, Bodies, switch
 from edgeadapt.runtime.decoder import virtual_tokens
@@ -253,9 +254,15 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     bundle.write_manifest(folder, replace(manifest, files=bundle.record_files(folder, names)))
 
 
-def model_record(opset: int, neutrals: str | None, precision: str) -> ModelRecord:
-    """Returns the record of the switchable model: opset 23 needs ONNX Runtime 1.23, the first to know it."""
-    return ModelRecord(MODEL, neutrals, precision, opset, ">=1.23" if opset >= 23 else ">=1.20")
+def model_record(folder: Path, opset: int, neutrals: str | None, precision: str) -> ModelRecord:
+    """Returns the record of the switchable model that is written in a bundle's folder."""
+    return ModelRecord(MODEL, neutrals, precision, opset, needed_runtime(folder / MODEL))
+
+
+def needed_runtime(model: Path) -> str:
+    """Returns the ONNX Runtime that a switchable model needs, with the encoder before it where it has one."""
+    paths = [path for path in (model, model.with_name(bundle.encoder_file(model.name))) if path.is_file()]
+    return requirement([ir.load(path) for path in paths], release(onnxruntime.__version__))
 
 
 def read_subgraphs(folder: Path, names: Iterable[str]) -> dict[str, Adapter]:

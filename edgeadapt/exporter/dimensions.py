@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
 import onnx_ir as ir
@@ -28,13 +28,13 @@ def rename(model: ir.Model) -> None:
     Before:   input_ids `(read_batch, read_source)`, encoder_attention_mask `(batch, source)`
     After:    input_ids `(batch, source)`, encoder_attention_mask `(batch, source)`
     """
-    values = [*model.graph.inputs, *(value for node in model.graph.all_nodes() for value in node.outputs)]
-    for value in values:
-        if value.shape is not None and any(isinstance(dim, ir.SymbolicDim) for dim in value.shape):
-            dims = [dim if isinstance(dim, int) else str(dim.value) for dim in value.shape]
-            for old, new in RENAMED.items():
-                dims = [dim if isinstance(dim, int) else dim.replace(old, new) for dim in dims]
-            value.shape = ir.Shape(dims)
+
+    def renamed(name: str) -> str:
+        for old, new in RENAMED.items():
+            name = name.replace(old, new)
+        return name
+
+    _name_anew(model, renamed)
 
 
 def resolve(model: ir.Model) -> None:
@@ -43,10 +43,17 @@ def resolve(model: ir.Model) -> None:
     Before:   keys `(batch, 4, past + sequence, 8)`, output `((batch*Min(128, past + sequence) ...)//sequence, ...)`
     After:    keys `(batch, 4, total, 8)`, output `(batch, ...)`
     """
+    _name_anew(model, _name)
+
+
+def _name_anew(model: ir.Model, name_of: Callable[[str], str]) -> None:
+    """Gives all lengths other names; those without one stay so, since equal names mean equal lengths."""
     values = [*model.graph.inputs, *(value for node in model.graph.all_nodes() for value in node.outputs)]
     for value in values:
         if value.shape is not None and any(isinstance(dim, ir.SymbolicDim) for dim in value.shape):
-            dims = [dim if isinstance(dim, int) else _name(str(dim.value)) for dim in value.shape]
+            dims = [
+                dim if isinstance(dim, int) or dim.value is None else name_of(str(dim.value)) for dim in value.shape
+            ]
             value.shape = ir.Shape(dims)
 
 
@@ -66,5 +73,5 @@ def _name(formula: str) -> str:
             parsed.subs({name: each[number] for name, each in NAMED.items()}) for number in range(len(NAMED["batch"]))
         ]
     except (sympy.SympifyError, TypeError, AttributeError):
-        return formula  # no formula but a name, such as `None`
+        return formula  # no formula but a name
     return next((name for name, each in NAMED.items() if list(each) == lengths), formula)

@@ -64,7 +64,9 @@ def manifest(
         task=opened.task,
         model_type=opened.model_type,
         fingerprint=fingerprint,
-        model=assemble.model_record(traced.opset, assemble.write_neutrals(folder, neutrals, len(slots)), precision),
+        model=assemble.model_record(
+            folder, traced.opset, assemble.write_neutrals(folder, neutrals, len(slots)), precision
+        ),
         inputs=_inputs(switched, case),
         outputs=tuple(_output(value, freed, case.outputs) for value in switched.graph.outputs),
         slots=slots,

@@ -26,6 +26,7 @@ from edgeadapt.graph.sites import Wirings
 from edgeadapt.graph.switch import bodies, points, switch
 from edgeadapt.parity import ParityReport, Tolerance
 from edgeadapt.runtime import load
+from edgeadapt.runtime.signature import check_version
 from edgeadapt.runtime.verify import padding, read_parity
 
 ONE_FILE_BYTES = 1 << 30  # protobuf ends at 2 GB; beyond this the weights get a file of their own
@@ -61,6 +62,7 @@ def merge(
     """
     _check(folder, adapters, output, mode)
     manifest = bundle.read_manifest(folder)
+    check_version(manifest.model.onnxruntime)
     beside = output.with_name(bundle.encoder_file(output.name))
     if isinstance(manifest.generation, EncoderDecoderRecord) and beside.exists():
         raise OutputExistsError(

@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import onnxruntime
+
 from edgeadapt import bundle, parity, tasks
 from edgeadapt.adapter import Adapter
-from edgeadapt.errors import ConfigError, EdgeAdaptError
+from edgeadapt.errors import ConfigError, EdgeAdaptError, UnsupportedError
 from edgeadapt.exporter import (
     assemble,
     binding,
@@ -33,12 +35,16 @@ from edgeadapt.graph.fold import base_weights
 from edgeadapt.graph.switch import bodies, points
 from edgeadapt.parity import ParityReport, Tolerance
 from edgeadapt.runtime import load
+from edgeadapt.runtime.signature import is_older
 
 if TYPE_CHECKING:
     from edgeadapt.exporter.base import Base
     from edgeadapt.exporter.cases import Case
     from edgeadapt.exporter.modules import Modules
     from edgeadapt.exporter.trace import Trace
+
+EXPORTING = ">=1.23"
+"""The ONNX Runtime that an export takes, whose quantiser and operators of opset 23 it uses; bundles may need less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +132,11 @@ def export(
         >>> [report.name for report in exported.reports]  # doctest: +SKIP
         ['none', 'spam']
     """
+    if is_older(onnxruntime.__version__, EXPORTING):
+        raise UnsupportedError(
+            f"An export needs onnxruntime {EXPORTING}, and {onnxruntime.__version__} is installed.\n"
+            "Update it here: a bundle of --opset 18 runs where 1.20 is."
+        )
     precisions.check(precision)
     genai.check_runtime(runtime)
     precisions.check_runtime(precision, runtime)

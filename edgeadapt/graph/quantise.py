@@ -16,7 +16,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from edgeadapt.adapter import Array
 from edgeadapt.graph.fold import base_weights
 from edgeadapt.graph.nodes import Values, values_of
-from edgeadapt.graph.quantised import ACCURACY, BLOCK, DOMAIN, EMBEDDING, LINEAR
+from edgeadapt.graph.quantised import ACCURACY, BLOCK, DOMAIN, EMBEDDING, LINEAR, halves, packed
 from edgeadapt.graph.sites import Wiring, Wirings
 from edgeadapt.graph.splice import constants
 
@@ -75,26 +75,38 @@ def _is_large(values: Values, wiring: Wiring) -> bool:
 def _stored(model: ir.Model, wiring: Wiring, weight: Array, quantiser: Quantiser) -> list[ir.Value]:
     """Returns a weight's numbers, scales and zeros: `(out, blocks, 16)` uint8, `(out, blocks)`, `(out, blocks / 2)`.
 
-    The numbers of an embedding are `(vocabulary, width / 2)`.
+    Those of an embedding are `(vocabulary, width)` uint4, `(vocabulary, blocks)`, `(vocabulary, blocks)` uint4. ONNX
+    Runtime before 1.23 doesn't take them as uint8, and up to 1.26 it reads wrong zeros then, where a row has an odd
+    number of blocks.
     """
     table = wiring.site.kind == "embedding"
     numbers, scales, zeros = quantiser(np.ascontiguousarray(weight.T if table else weight, np.float32))
+    made: dict[str, Array | ir.TensorProtocol] = {
+        "weight.int4": numbers,
+        "weight.scales": scales,
+        "weight.zeros": zeros,
+    }
     if table:
-        numbers = numbers.reshape(len(numbers), -1)[:, : (weight.shape[1] + 1) // 2]
-    arrays = {"weight.int4": np.ascontiguousarray(numbers), "weight.scales": scales, "weight.zeros": zeros}
-    return list(constants(model, wiring.site.name, arrays).values())
+        made["weight.int4"] = packed(halves(numbers)[:, : weight.shape[1]])
+        made["weight.zeros"] = packed(halves(zeros)[:, : scales.shape[1]])
+    return list(constants(model, wiring.site.name, made).values())
 
 
 def _replace(model: ir.Model, product: ir.Value, wiring: Wiring, stored: list[ir.Value]) -> None:
     node = product.producer()
     assert node is not None  # a wiring names the output of one
-    attributes: dict[str, int] = {"bits": 4, "block_size": BLOCK}
+    attributes: dict[str, int] = {"block_size": BLOCK}
     if wiring.site.kind == "embedding":
         kind, inputs = EMBEDDING, [stored[0], node.inputs[1], *stored[1:]]
         attributes |= {"gather_axis": 0, "quantize_axis": 1}
     else:
         kind, inputs = LINEAR, [node.inputs[0], *stored]
-        attributes |= {"K": wiring.site.in_features, "N": wiring.site.out_features, "accuracy_level": ACCURACY["fp32"]}
+        attributes |= {
+            "bits": 4,
+            "K": wiring.site.in_features,
+            "N": wiring.site.out_features,
+            "accuracy_level": ACCURACY["fp32"],
+        }
         if node.op_type == "Gemm" and len(node.inputs) > BIAS_OF_GEMM:
             inputs += [None, node.inputs[BIAS_OF_GEMM]]
     made = ir.node(kind, inputs, attributes, domain=DOMAIN, name=f"{node.name}/int4")

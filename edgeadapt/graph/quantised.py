@@ -46,18 +46,29 @@ def dequantised(node: ir.Node) -> Array:
     """
     table = node.op_type == EMBEDDING
     numbers, scales, zeros = (_array(node.inputs[place]) for place in ((0, 2, 3) if table else (1, 2, 3)))
-    whole = _halves(numbers)
+    whole = _numbers(numbers)
     width = whole.shape[1] if table else node.attributes["K"].as_int()
-    blocks = (np.repeat(each[:, : scales.shape[1]], BLOCK, axis=1)[:, :width] for each in (_halves(zeros), scales))
+    blocks = (np.repeat(each[:, : scales.shape[1]], BLOCK, axis=1)[:, :width] for each in (_numbers(zeros), scales))
     zero, scale = blocks
     weight = (whole[:, :width] - zero) * scale
     return weight if table else np.ascontiguousarray(weight.T)
 
 
-def _halves(numbers: Array) -> Array:
-    """Returns the numbers of 4 bits that bytes hold, `(rows, n)`."""
+def halves(numbers: Array) -> Array:
+    """Returns the numbers of 4 bits that bytes hold, `(rows, n)` uint8."""
     numbers = numbers.reshape(len(numbers), -1)
-    return np.stack([numbers & 15, numbers >> 4], axis=-1).reshape(len(numbers), -1).astype(np.float32)
+    return np.stack([numbers & 15, numbers >> 4], axis=-1).reshape(len(numbers), -1)
+
+
+def packed(numbers: Array) -> ir.TensorProtocol:
+    """Returns numbers of 4 bits, `(rows, n)` uint8, as a tensor of uint4: two in a byte, rows one after the other."""
+    flat = np.pad(numbers.reshape(-1), (0, numbers.size % 2))
+    return ir.PackedTensor(flat[::2] | flat[1::2] << 4, ir.DataType.UINT4, shape=numbers.shape)
+
+
+def _numbers(stored: Array) -> Array:
+    """Returns the numbers of 4 bits that a tensor holds, of uint8 or, with one number an element, of uint4."""
+    return (halves(stored) if stored.dtype == np.uint8 else stored).astype(np.float32)
 
 
 def _array(value: ir.Value | None) -> Array:

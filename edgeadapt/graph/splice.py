@@ -261,13 +261,17 @@ def _hand_over(graph: ir.Graph, y: ir.Value, out: ir.Value) -> None:
             graph.outputs[position] = out
 
 
-def constants(model: ir.Model, site: str, params: Mapping[str, Array]) -> dict[str, ir.Value]:
+def constants(
+    model: ir.Model, site: str, params: Mapping[str, Array] | Mapping[str, Array | ir.TensorProtocol]
+) -> dict[str, ir.Value]:
     """Registers params as initializers `<site>.<param>` and returns them by param."""
     values = {}
-    for param, array in params.items():
+    for param, given in params.items():
         name = f"{site}.{param}"
-        tensor = ir.tensor(np.ascontiguousarray(array), name=name)
-        value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape), const_value=tensor)
+        tensor = ir.tensor(np.ascontiguousarray(given)) if isinstance(given, np.ndarray) else given
+        tensor.name = name
+        shape = ir.Shape(tensor.shape.numpy())
+        value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=shape, const_value=tensor)
         model.graph.register_initializer(value)
         values[param] = value
     return values

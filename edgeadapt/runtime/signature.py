@@ -28,11 +28,21 @@ def check_version(required: str, installed: str = ort.__version__) -> None:
     Example:
         >>> check_version(">=1.23", "1.23.0")
     """
-    if _release(installed) < _release(required.removeprefix(">=")):
+    if is_older(installed, required):
         raise BundleError(
             f"The bundle needs onnxruntime {required}, and {installed} is installed.\n"
             f"Update it: pip install 'onnxruntime{required}'."
         )
+
+
+def is_older(installed: str, required: str) -> bool:
+    """Tells whether a version of ONNX Runtime is older than one that is required, such as `">=1.23"`.
+
+    Example:
+        >>> is_older("1.9.2", ">=1.23")
+        True
+    """
+    return _release(installed) < _release(required.removeprefix(">="))
 
 
 def _release(version: str) -> tuple[int, ...]:

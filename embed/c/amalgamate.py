@@ -17,7 +17,7 @@ _MACHINE = re.compile(r"^#if[^\n]*\n(?:#(?:include <|define |elif )[^\n]*\n)+#en
 _HEAD = """\
 /* edgeadapt in C, made of embed/c/src by embed/c/amalgamate.py: change it there.
  *
- * It needs edgeadapt.h beside it, onnxruntime_c_api.h of any ONNX Runtime from 1.21 on, and a C11 compiler:
+ * It needs edgeadapt.h beside it, onnxruntime_c_api.h of any ONNX Runtime from 1.20 on, and a C11 compiler:
  *     cc -c -Os edgeadapt.c -I <folder of onnxruntime_c_api.h>
  * and links with the threads and the loader of the system alone (-lpthread -ldl, where they are no part of libc). */
 #ifndef _POSIX_C_SOURCE

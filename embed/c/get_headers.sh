@@ -2,7 +2,7 @@
 # Puts ONNX Runtime's C headers into a folder: get_headers.sh build/embed/c/onnxruntime
 # They come from Debian's package libonnxruntime-dev, which a Debian of this age may not have yet: a newer release's is
 # taken, with apt's own checks of signatures, under a configuration of its own, so that the system's stays as it is.
-# Elsewhere: make ORT_INCLUDE=folder, with onnxruntime_c_api.h of any ONNX Runtime from 1.21 on.
+# Elsewhere: make ORT_INCLUDE=folder, with onnxruntime_c_api.h of any ONNX Runtime from 1.20 on.
 set -euo pipefail
 
 [ $# -eq 1 ] || { echo "usage: $0 FOLDER" >&2; exit 2; }
@@ -13,7 +13,7 @@ target=$1
 
 fail() {
   echo "get_headers.sh: $1" >&2
-  echo "Give the headers of any ONNX Runtime from 1.21 on: make ORT_INCLUDE=folder" >&2
+  echo "Give the headers of any ONNX Runtime from 1.20 on: make ORT_INCLUDE=folder" >&2
   exit 1
 }
 

@@ -185,6 +185,17 @@ FORMAT = [
         r"needs onnxruntime >=99\.1",
         told(lambda told: told["model"].update(onnxruntime=">=99.1")),
     ),
+    # Versions are compared number by number: as text this one is older than 1.20, and the second of the next is 0.
+    Fault(
+        "a newer ONNX Runtime with a number of four digits",
+        r"needs onnxruntime >=1\.1000",
+        told(lambda told: told["model"].update(onnxruntime=">=1.1000")),
+    ),
+    Fault(
+        "a newer ONNX Runtime with a first number of 3",
+        r"needs onnxruntime >=3\.0",
+        told(lambda told: told["model"].update(onnxruntime=">=3.0")),
+    ),
 ]
 
 DOCUMENTS = [*FILE, *JSON, *FORMAT]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,20 @@ def test_the_graph_is_replaced_where_slots_are_missing(home: Path, adapters: dic
     assert new.model.file != old.model.file
     assert sorted(path.name for path in home.glob("*.onnx")) == ["base.onnx", new.model.file]
     assert sorted(new.files) == sorted({*DATA, new.model.file})
+
+
+def test_the_onnx_runtime_that_a_bundle_needs_is_read_off_its_new_graph(
+    tiny_base: Path, tiny_adapters: dict[str, Path], adapters: dict[str, Path], tmp_path: Path
+) -> None:
+    home = export(tiny_base, {"spam": tiny_adapters["spam"]}, tmp_path / "bundle", opset=18).path
+    old = bundle.read_manifest(home)
+    assert old.model.onnxruntime == ">=1.20"
+    bundle.write_manifest(home, replace(old, model=replace(old.model, onnxruntime=">=1.22")))
+
+    add(home, adapters["query"], "fits")
+    assert bundle.read_manifest(home).model.onnxruntime == ">=1.22"
+    add(home, adapters["embeddings"], "new")
+    assert bundle.read_manifest(home).model.onnxruntime == ">=1.20"
 
 
 def test_the_record_says_what_it_was_compared_with(home: Path, adapters: dict[str, Path]) -> None:

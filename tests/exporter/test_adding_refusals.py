@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edgeadapt import bundle
 from edgeadapt.errors import (
     AdapterError,
     BindingError,
@@ -18,6 +20,7 @@ from edgeadapt.errors import (
     PickleError,
 )
 from edgeadapt.exporter.adding import add, remove
+from edgeadapt.exporter.merging import merge
 from edgeadapt.parity import Tolerance
 from tests.exporter import WEIGHTS, altered, snapshot, zeroed
 from tests.exporter.classifiers import MAX_ERROR, all_verify
@@ -33,6 +36,20 @@ def test_only_an_adapter_that_is_there_is_removed(home: Path) -> None:
     with pytest.raises(BundleError, match=r"holds no edgeadapt\.json"):
         remove(home.parent, "spam")
     assert snapshot(home) == before
+
+
+def test_a_bundle_for_a_newer_onnx_runtime_is_refused(home: Path, adapters: dict[str, Path]) -> None:
+    manifest = bundle.read_manifest(home)
+    bundle.write_manifest(home, replace(manifest, model=replace(manifest.model, onnxruntime=">=99.1")))
+    before = snapshot(home)
+
+    with pytest.raises(BundleError, match=r"The bundle needs onnxruntime >=99\.1, and "):
+        add(home, adapters["query"], "new")
+    with pytest.raises(BundleError, match=r"The bundle needs onnxruntime >=99\.1, and "):
+        merge(home, ["spam"], home.parent / "spam.onnx", mode="fold")
+
+    assert snapshot(home) == before
+    assert [path.name for path in home.parent.iterdir()] == ["bundle"]
 
 
 NAMES = [

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
 import pytest
 
 from edgeadapt import bundle
@@ -106,6 +107,16 @@ def test_a_base_that_cant_be_opened_is_refused(
         export(base, {"spam": tiny_adapters["spam"]}, tmp_path / "bundle")
 
     assert [path.name for path in tmp_path.iterdir() if path != base] == []
+
+
+def test_an_onnx_runtime_that_only_runs_bundles_is_refused(
+    tiny_base: Path, tiny_adapters: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnxruntime, "__version__", "1.22.1")
+
+    message = refused(UnsupportedError, tiny_base, {"spam": tiny_adapters["spam"]}, tmp_path / "out", opset=18)
+
+    assert message.startswith("An export needs onnxruntime >=1.23, and 1.22.1 is installed.\nUpdate it")
 
 
 def test_all_unsafe_names_are_refused_at_once(tiny_base: Path, tiny_adapters: dict[str, Path], tmp_path: Path) -> None:

@@ -153,20 +153,24 @@ def test_a_model_that_is_another(own: TinyBundle) -> None:
     ]
 
 
-def test_a_bundle_for_a_newer_onnx_runtime(own: TinyBundle) -> None:
+def test_a_bundle_for_a_newer_onnx_runtime_is_refused_before_its_model_is_looked_at(own: TinyBundle) -> None:
     rewrite(own, lambda document: document["model"].update(onnxruntime=">=99.1"))
+    (own.path / "model.onnx").write_bytes(b"no model")
     with pytest.raises(BundleError, match=r"needs onnxruntime >=99\.1, and .* is installed"):
         load(own.path)
 
 
 @pytest.mark.parametrize(
-    ("required", "installed"), [(">=1.23", "1.23.0"), (">=1.9", "1.23"), (">=1.23.1", "1.24.0rc1")]
+    ("required", "installed"),
+    [(">=1.23", "1.23.0"), (">=1.9", "1.23"), (">=1.100", "2.0.1"), (">=1.23.1", "1.24.0rc1")],
 )
 def test_versions_that_are_new_enough(required: str, installed: str) -> None:
     check_version(required, installed)
 
 
-@pytest.mark.parametrize(("required", "installed"), [(">=1.23.1", "1.23.0"), (">=1.23", "1.9.2"), (">=2.0", "1.99")])
+@pytest.mark.parametrize(
+    ("required", "installed"), [(">=1.23.1", "1.23.0"), (">=1.23", "1.9.2"), (">=2.0", "1.99"), (">=1.100", "1.32.0")]
+)
 def test_versions_that_are_too_old(required: str, installed: str) -> None:
     with pytest.raises(BundleError, match="Update it"):
         check_version(required, installed)

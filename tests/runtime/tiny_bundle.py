@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import onnx
-import onnx.parser
 import onnxruntime as ort
 from numpy.typing import NDArray
 
@@ -123,7 +121,7 @@ def build(folder: Path, head: Head = "open", *, bias_rows: Literal["rows", 1] = 
     adapters = {"open": OPEN, "stored": STORED, "absent": ABSENT}[head]
     tiny = TinyBundle(folder, base, adapters)
     folder.mkdir(parents=True)
-    onnx.save(_model(base, head, bias_rows), folder / "model.onnx")
+    (folder / "model.onnx").write_bytes(_model(base, head, bias_rows))
     probe = arrays(1, 8, labels=BASE_LABELS) if head == "open" else {}
     _write_none(tiny, head, {f"probe/{name}": probe[name] for name in (HEAD_WEIGHT, HEAD_BIAS) if name in probe})
     for name, own in adapters.items():
@@ -134,7 +132,7 @@ def build(folder: Path, head: Head = "open", *, bias_rows: Literal["rows", 1] = 
         task="feature-extraction" if head == "absent" else "text-classification",
         model_type="tiny",
         fingerprint=FINGERPRINT,
-        model=ModelRecord("model.onnx", NEUTRALS if head == "stored" else None, "fp32", 21, ">=1.23"),
+        model=ModelRecord("model.onnx", NEUTRALS if head == "stored" else None, "fp32", 21, ">=1.20"),
         inputs=(TensorRecord("x", "float32", ("batch", "sequence", IN)),),
         outputs=_outputs(head),
         slots=_slots(head, bias_rows),
@@ -233,7 +231,9 @@ def _slots(head: Head, bias_rows: Literal["rows", 1]) -> tuple[Slot, ...]:
     return slots[:3] if head == "absent" else slots
 
 
-def _model(base: Arrays, head: Head, bias_rows: Literal["rows", 1]) -> onnx.ModelProto:
+def _model(base: Arrays, head: Head, bias_rows: Literal["rows", 1]) -> bytes:
+    import onnx.parser  # here alone: adapters are written where only ONNX Runtime is, too
+
     fed = [f"float[batch, sequence, {IN}] x"]
     fed += [f'float[{", ".join(map(str, slot.shape))}] "{slot.name}"' for slot in _slots(head, bias_rows)]
     given = [f"float[{', '.join(map(str, output.shape))}] {output.name}" for output in _outputs(head)]
@@ -246,4 +246,5 @@ def _model(base: Arrays, head: Head, bias_rows: Literal["rows", 1]) -> onnx.Mode
         f'<ir_version: 10, opset_import: ["" : 21]>\n'
         f"tiny ({', '.join(fed)}) => ({', '.join(given)})\n<{', '.join(weights)}>\n{{{body}}}"
     )
-    return onnx.parser.parse_model(text)
+    serialized: bytes = onnx.parser.parse_model(text).SerializeToString()
+    return serialized

@@ -60,7 +60,7 @@ static void library_release(const char *version, long numbers[3])
     }
 }
 
-ea_status eai_library_check(const char *version, const char *required, int api, ea_error *error)
+ea_status eai_library_check(const char *version, const char *required, ea_error *error)
 {
     long got[3], wanted[3];
     library_release(version, got);
@@ -71,10 +71,9 @@ ea_status eai_library_check(const char *version, const char *required, int api, 
     if (got[part] < wanted[part])
         return eai_fail(error, EA_BUNDLE_ERROR,
                         "The bundle needs ONNX Runtime %.40s, and this one is %.40s.\nUpdate it.", required, version);
-    if (got[0] == 1 && got[1] < api)
+    if (got[0] == 1 && got[1] < EAI_LIBRARY_API)
         return eai_fail(error, EA_PROVIDER_ERROR,
-                        "This library was compiled for ONNX Runtime 1.%d or newer, and this one is %.40s.\n"
-                        "Give a newer one, or compile the library with its headers.",
-                        api, version);
+                        "This library needs ONNX Runtime 1.%d or newer, and this one is %.40s.\nGive a newer one.",
+                        EAI_LIBRARY_API, version);
     return EA_OK;
 }

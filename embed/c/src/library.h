@@ -10,7 +10,11 @@ struct OrtApiBase;
  * finds. */
 ea_status eai_library_load(const char *path, const struct OrtApiBase **base, ea_error *error);
 
-/* Refuses a version that is older than `required` (such as ">=1.23"), or that has not the API 1.`api`. */
-ea_status eai_library_check(const char *version, const char *required, int api, ea_error *error);
+/* The version of its C interface that is asked for: all that is called here is in it, and every ONNX Runtime from 1.20 on
+ * gives it, whichever one the headers are of. */
+enum { EAI_LIBRARY_API = 20 };
+
+/* Refuses a version that is older than `required` (such as ">=1.23"), or than that interface. */
+ea_status eai_library_check(const char *version, const char *required, ea_error *error);
 
 #endif

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+_Static_assert(ORT_API_VERSION >= EAI_LIBRARY_API, "these headers are of an ONNX Runtime before 1.20");
+
 /* Takes what a call of ONNX Runtime reports; `status` is what its failure is here. */
 static ea_status model_took(const eai_model *model, OrtStatus *report, ea_status status, const char *what,
                             ea_error *error)
@@ -27,14 +29,14 @@ ea_status eai_model_load(eai_model *model, const char *library, const char *requ
     ea_status status = eai_library_load(library, &base, error);
     if (status == EA_OK) {
         model->version = base->GetVersionString();
-        status = eai_library_check(model->version, required, ORT_API_VERSION, error);
+        status = eai_library_check(model->version, required, error);
     }
     if (status != EA_OK)
         return status;
-    model->api = base->GetApi(ORT_API_VERSION);
+    model->api = base->GetApi(EAI_LIBRARY_API);
     if (!model->api)
         return eai_fail(error, EA_PROVIDER_ERROR, "ONNX Runtime %s has no API version %d.\nGive a newer one.",
-                        model->version, ORT_API_VERSION);
+                        model->version, EAI_LIBRARY_API);
     OrtStatus *report = model->api->CreateEnv(ORT_LOGGING_LEVEL_ERROR, "edgeadapt", &model->env);
     if (!report)
         report = model->api->DisableTelemetryEvents(model->env);

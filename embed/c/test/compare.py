@@ -6,6 +6,7 @@ the bundles of `write_bundles.py`. Both have to refuse with the same class, or t
 
 from __future__ import annotations
 
+import logging
 import random
 import shutil
 import sys
@@ -149,6 +150,7 @@ def main() -> None:
     """Compares for so many seconds; exits with 1 where anything differed."""
     if len(sys.argv) not in (4, 5):
         sys.exit(f"usage: {sys.argv[0]} LIBRARY BUNDLES SECONDS [SEED]")
+    logging.disable(logging.WARNING)  # an adapter that can't be used is no surprise here
     library, bundles, seconds = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
     seed = int(sys.argv[4]) if len(sys.argv) == 5 else 0
     all_kinds = [Comparison(library, bundles / kind, seed + index) for index, kind in enumerate(KINDS)]

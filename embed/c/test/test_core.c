@@ -5,6 +5,7 @@
 
 #include "dtype.h"
 #include "json.h"
+#include "library.h"
 #include "names.h"
 
 #include <locale.h>
@@ -233,6 +234,26 @@ static void test_options(void)
     ea_bundle_close(NULL);
 }
 
+static void test_versions(void)
+{
+    static const char *const enough[][2] = {
+        {"1.23.0", ">=1.23"}, {"1.23", ">=1.9"}, {"1.24.0rc1", ">=1.23.1"}, {"1.20.0", ">=0.99"}, {"2.0.1", ">=1.100"},
+    };
+    static const char *const old[][2] = {
+        {"1.23.0", ">=1.23.1"}, {"1.32.0", ">=1.100"}, {"1.99", ">=2.0"}, {"1.20.1", ">=1.21"}, {"1.20.9", ">=1.20.10"},
+    };
+    ea_error error;
+    for (size_t index = 0; index < sizeof enough / sizeof *enough; index++)
+        EXPECT(eai_library_check(enough[index][0], enough[index][1], &error) == EA_OK);
+    for (size_t index = 0; index < sizeof old / sizeof *old; index++)
+        EXPECT(eai_library_check(old[index][0], old[index][1], &error) &&
+               says(&error, EA_BUNDLE_ERROR, old[index][1]) && strstr(error.message, old[index][0]));
+    EXPECT(eai_library_check("1.19.2", ">=1.18", &error) && says(&error, EA_PROVIDER_ERROR, "1.20 or newer"));
+    /* Before its model is looked at, which is none. */
+    ea_bundle *bundle;
+    EXPECT(ea_bundle_open(at("newer"), NULL, &bundle, &error) && says(&error, EA_BUNDLE_ERROR, ">=1.100, and this"));
+}
+
 static void test_facts(void)
 {
     const char *symbol = "?", *problem_type = "?";
@@ -393,6 +414,7 @@ int main(int count, char **arguments)
     test_dtypes();
     test_names();
     test_options();
+    test_versions();
     test_facts();
     test_table();
     test_inputs();

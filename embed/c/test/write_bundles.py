@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from edgeadapt.bundle import RulesRecord, read_manifest
+from edgeadapt.bundle import RulesRecord, read_manifest, record_files, write_manifest
 from tests.runtime.tiny_bundle import build
 
 
@@ -37,12 +37,21 @@ def _write_encoder(folder: Path) -> None:
     read_manifest(folder)
 
 
+def _write_newer(folder: Path) -> None:
+    """Writes a bundle for an ONNX Runtime that there is not; what it calls a model is none."""
+    build(folder, "absent")
+    (folder / "model.onnx").write_bytes(b"no model")
+    manifest = read_manifest(folder)
+    files = {**manifest.files, **record_files(folder, ["model.onnx"])}
+    write_manifest(folder, replace(manifest, model=replace(manifest.model, onnxruntime=">=1.100"), files=files))
+
+
 def _renamed(tensors: list[dict[str, Any]], prefix: str) -> list[dict[str, Any]]:
     return [tensor | {"name": prefix + tensor["name"]} for tensor in tensors]
 
 
 def main() -> None:
-    """Writes one bundle of each kind of head, one whose biases can't differ between rows, and a broken adapter."""
+    """Writes one bundle of each kind of head, others that are refused, and a broken adapter."""
     if len(sys.argv) != 2:
         sys.exit(f"usage: {sys.argv[0]} FOLDER")
     out = Path(sys.argv[1])
@@ -51,6 +60,7 @@ def main() -> None:
     build(out / "absent", "absent")
     build(out / "passes", "stored", bias_rows=1)
     _write_encoder(out / "encoder")
+    _write_newer(out / "newer")
     # An adapter whose file was changed after its sha256 was taken.
     broken = out / "broken" / "spam"
     shutil.copytree(out / "open" / "adapters" / "spam", broken)
