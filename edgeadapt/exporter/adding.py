@@ -152,6 +152,8 @@ def remove(folder: Path, name: str) -> None:
     names = [each for each in bundle.adapter_names(folder) if each != bundle.NONE]
     if name not in names:
         raise AdapterError(f"The bundle has no adapter {name!r}{nearest(name, names)}.\nIt has: {listed(names)}.")
+    if bundle.has_index(folder):
+        bundle.write_index(folder, [each for each in names if each != name])
     home = folder / bundle.ADAPTERS / name
     leaving = home.with_name(f".{name}.{os.getpid()}.partial")
     home.rename(leaving)
