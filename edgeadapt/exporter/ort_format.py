@@ -94,7 +94,7 @@ def _convert(source: Path, target: Path) -> None:
     except Exception as error:  # ONNX Runtime's exceptions have no root of their own
         raise BundleError(
             f"ONNX Runtime {ort.__version__} can't write {source.name} in ORT format: {error}\n"
-            "Package it without --ort-format."
+            "See that the disk has room for it, or package it without --ort-format."
         ) from error
 
 

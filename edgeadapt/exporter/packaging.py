@@ -76,15 +76,15 @@ def package(
     manifest = bundle.read_manifest(folder)
     names = _chosen(folder, adapters)
     _check_output(folder, output)
+    if ort_format:
+        converter.check(manifest)
+        agreement.check(folder, names)
     progress("checking the files")
     bundle.verify_files(folder, {name: manifest.files[name] for name in _kept(manifest)})
     homes = {name: folder / bundle.ADAPTERS / name for name in names}
     records = {name: bundle.read_adapter(home) for name, home in homes.items()}
     for name, record in records.items():
         bundle.verify_files(homes[name], record.files)
-    if ort_format:
-        converter.check(manifest)
-        agreement.check(folder, names)
     with bundle.new_folder(output) as made:
         progress("copying")
         for name, record in records.items():
