@@ -7,6 +7,7 @@ arithmetic that it runs in, where inputs of a product are rounded, too (`precisi
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +19,6 @@ from edgeadapt import parity
 from edgeadapt.adapter import Array
 from edgeadapt.errors import UnsupportedError
 from edgeadapt.exporter import base as bases
-from edgeadapt.exporter import foreign_logging
 from edgeadapt.exporter.base import Base
 from edgeadapt.exporter.precision import ROUNDING
 from edgeadapt.graph.fold import base_weights
@@ -67,12 +67,12 @@ def rounding(whole: Mapping[str, Array], rounded: Mapping[str, Array]) -> Parity
 
 def _in_blocks(weight: Array) -> tuple[Array, Array, Array]:
     """Returns the numbers, scales and zeros of a weight `(in, out)`."""
-    with foreign_logging.kept_out():
-        from onnxruntime.quantization.matmul_nbits_quantizer import (
-            DefaultWeightOnlyQuantConfig,
-            DefaultWeightOnlyQuantizer,
-        )
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, DefaultWeightOnlyQuantizer
 
+    root.handlers[:] = handlers  # that module sets up the logging of whoever imports it
+    root.setLevel(level)
     config = DefaultWeightOnlyQuantConfig(block_size=BLOCK, is_symmetric=False)
     found: tuple[Array, Array, Array] = DefaultWeightOnlyQuantizer(config).qbits_block_quant(weight)
     return found

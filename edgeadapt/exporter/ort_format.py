@@ -6,7 +6,9 @@ doesn't.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import subprocess
+import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +17,6 @@ import onnxruntime as ort
 from edgeadapt import bundle
 from edgeadapt.bundle import EncoderDecoderRecord, Manifest
 from edgeadapt.errors import BundleError, ConfigError, UnsupportedError
-from edgeadapt.exporter import foreign_logging
 
 SUFFIX = ".ort"
 """How a name must end for ONNX Runtime to take a file for its own format."""
@@ -29,6 +30,15 @@ MOST_BYTES = (1 << 31) - 1
 # It gives convolutions the layout of the processor that converts, and the model goes to others.
 _OF_THIS_PROCESSOR = ["NchwcTransformer"]
 _ERRORS = 3  # ONNX Runtime's log severity
+
+_TELL_OPERATORS = """\
+import sys
+from pathlib import Path
+from onnxruntime.tools.ort_format_model import create_config_from_models
+target, *models = map(Path, sys.argv[1:])
+create_config_from_models(models, target, enable_type_reduction=True)
+"""
+"""In a process of its own: that module sets up logging and paths for whoever imports it, and imports torch."""
 
 
 def check(manifest: Manifest) -> None:
@@ -69,7 +79,7 @@ def convert(folder: Path, manifest: Manifest, target: Path) -> Manifest:
     for name, converted in made.items():
         (target / converted).parent.mkdir(parents=True, exist_ok=True)
         _convert(folder / name, target / converted)
-    _write_operators([target / converted for converted in made.values()], target / OPERATORS)
+    _write_operators(target, made.values())
     generation = manifest.generation
     if isinstance(generation, EncoderDecoderRecord):
         generation = replace(generation, encoder=replace(generation.encoder, file=made[generation.encoder.file]))
@@ -85,8 +95,6 @@ def _convert(source: Path, target: Path) -> None:
     settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     settings.optimized_model_filepath = str(target)
     settings.add_session_config_entry("session.save_model_format", "ORT")
-    # What is optimised anew for ARM's products of int8 would be another model on x86.
-    settings.add_session_config_entry("session.qdqisint8allowed", "0")
     try:
         ort.InferenceSession(
             str(source), settings, providers=["CPUExecutionProvider"], disabled_optimizers=_OF_THIS_PROCESSOR
@@ -98,13 +106,17 @@ def _convert(source: Path, target: Path) -> None:
         ) from error
 
 
-def _write_operators(converted: Sequence[Path], target: Path) -> None:
-    """Writes which operators, and which types of each, models use: what `--include_ops_by_config` takes."""
-    with foreign_logging.kept_out():
-        from onnxruntime.tools.ort_format_model import create_config_from_models
+def _write_operators(folder: Path, names: Iterable[str]) -> None:
+    """Writes which operators, and which types of each, a folder's models use: what `--include_ops_by_config` takes.
 
-    create_config_from_models(converted, target, enable_type_reduction=True)
-    lines = target.read_text(encoding="utf-8").splitlines(keepends=True)
-    # Its comments name the files that it read, by paths of this machine.
-    made_of = [f"# {path.name}\n" for path in converted]
-    target.write_text("".join([*made_of, *(line for line in lines if not line.startswith("#"))]), encoding="utf-8")
+    Raises:
+        BundleError: ONNX Runtime's tool can't read a model.
+    """
+    command = [sys.executable, "-I", "-c", _TELL_OPERATORS, OPERATORS, *names]
+    # In the folder, since the tool writes the models' paths down, and another machine's mean nothing.
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise BundleError(
+            f"ONNX Runtime {ort.__version__} can't tell the operators of a model that it wrote: {done.stderr[-2000:]}\n"
+            "Package it without --ort-format."
+        )
