@@ -139,6 +139,8 @@ def add(
                 _commit(folder, manifest, new, model, neutrals)
         finally:
             _sweep(folder, {*before, model.name, bundle.encoder_file(model.name), _grown_graph(new)})
+    if bundle.has_index(folder):
+        bundle.write_index(folder, bundle.adapter_names(folder))
     return report
 
 

@@ -78,7 +78,7 @@ def test_it_answers_and_verifies_as_before(tiny_bundle: Path, tmp_path: Path) ->
 
 def test_sizes_are_those_on_the_disk(tiny_bundle: Path, tmp_path: Path) -> None:
     for options in ({}, {"strip_parity": True, "adapters": ["spam"]}, {"ort_format": True}):
-        made = package(tiny_bundle, tmp_path / f"app{len(options)}{'ort_format' in options}", **options)  # type: ignore[arg-type]
+        made = package(tiny_bundle, tmp_path / f"app{len(options)}{'ort_format' in options}", **options)
         for sizes, folder in ((made.before, tiny_bundle), (made.after, made.path)):
             assert sum(sizes.values()) == sum((folder / name).stat().st_size for name in names(folder))
         assert made.after["tools"] == 0 < made.before["tools"]
@@ -260,9 +260,15 @@ def test_the_index_follows_what_is_removed(tiny_bundle: Path, tmp_path: Path) ->
     made = package(tiny_bundle, tmp_path / "app")
     remove(made.path, "intents")
     assert index(made.path) == ["spam"] == list(edgeadapt.load(made.path).adapters)
-    unindexed = Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
-    remove(unindexed, "intents")
-    assert not (unindexed / "adapters" / "index.json").exists()
+
+
+def test_the_index_follows_what_is_added(tiny_bundle: Path, tmp_path: Path) -> None:
+    home = Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
+    remove(home, "intents")
+    assert not (home / "adapters" / "index.json").exists()
+    bundle.write_index(home, bundle.adapter_names(home))
+    add(home, tiny_bundle / "adapters" / "intents", "again")
+    assert index(home) == ["again", "spam"]
 
 
 WRITES: list[tuple[Any, str]] = [
