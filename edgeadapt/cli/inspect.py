@@ -65,6 +65,7 @@ def _base(manifest: Manifest) -> dict[str, Any]:
     return {
         "task": manifest.task,
         "model_type": manifest.model_type,
+        "model": manifest.model.file,
         "precision": manifest.model.precision,
         "opset": manifest.model.opset,
         "onnxruntime": manifest.model.onnxruntime,

@@ -46,10 +46,7 @@ def check(folder: Path, names: Sequence[str]) -> None:
         BundleError: Neither the base nor one of these adapters has any.
     """
     if not any(PARITY in bundle.read_adapter(folder / bundle.ADAPTERS / name).files for name in names):
-        raise BundleError(
-            f"{folder} holds no {PARITY}: a model can't be changed where there is nothing to prove it by.\n"
-            "Take the bundle that export wrote, and change the model before these files are left out."
-        )
+        raise _unproven(folder)
 
 
 def reports(before: Path, after: Path, names: Sequence[str]) -> tuple[ParityReport, ...]:
@@ -64,11 +61,13 @@ def reports(before: Path, after: Path, names: Sequence[str]) -> tuple[ParityRepo
         names: The adapters of `after`, `none` among them.
 
     Raises:
-        BundleError: One can't be loaded.
+        BundleError: One can't be loaded, or nothing can be asked: a base alone that can't be run.
         ParityError: Outputs have other names, shapes or dtypes.
     """
     session = load(before, verify="adapters")
     asked = list(_questions(session, names))
+    if not asked:
+        raise _unproven(before)
     expected = _answers(session, asked)
     del session  # two bases would be in memory
     session = load(after, verify="adapters")
@@ -86,6 +85,13 @@ def reports(before: Path, after: Path, names: Sequence[str]) -> tuple[ParityRepo
         )
         for question in asked
         if (wanted := expected.get(question.name)) is not None
+    )
+
+
+def _unproven(folder: Path) -> BundleError:
+    return BundleError(
+        f"{folder} holds no {PARITY} to prove by that these adapters, or the base, answer as before.\n"
+        "Take the bundle that export wrote, and convert the model before these files are left out."
     )
 
 

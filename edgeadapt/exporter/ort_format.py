@@ -102,7 +102,8 @@ def _convert(source: Path, target: Path) -> None:
     except Exception as error:  # ONNX Runtime's exceptions have no root of their own
         raise BundleError(
             f"ONNX Runtime {ort.__version__} can't write {source.name} in ORT format: {error}\n"
-            "See that the disk has room for it, or package it without --ort-format."
+            "See that the disk has room for it, and that it is below 2 GiB when it is optimised.\n"
+            "Or package it without --ort-format."
         ) from error
 
 

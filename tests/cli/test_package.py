@@ -115,5 +115,5 @@ def test_what_can_not_be_converted_is_refused(tiny_bundle: Path, tmp_path: Path,
     assert "model.ort: in ORT format already" in told
     invoke("package", tiny_bundle, "--strip-parity", "-o", tmp_path / "plain")
     told = invoke("package", tmp_path / "plain", "--ort-format", "-o", tmp_path / "again", code=2).stderr
-    assert "nothing to prove it by" in told
+    assert "holds no parity.npz to prove by" in told
     assert not (tmp_path / "again").exists()

@@ -15,7 +15,7 @@ import pytest
 
 import edgeadapt
 from edgeadapt import bundle
-from edgeadapt.bundle import Manifest
+from edgeadapt.bundle import FileRecord, Manifest
 from edgeadapt.errors import BundleError, ConfigError, ParityError, UnsupportedError
 from edgeadapt.exporter import ort_format
 from edgeadapt.exporter.packaging import Packaged, package
@@ -148,15 +148,35 @@ def test_a_converted_model_is_not_converted_again(tmp_path: Path) -> None:
     assert not (again.path / ort_format.OPERATORS).exists()
 
 
-def test_what_a_file_can_not_hold_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_of_a_base_alone_that_can_not_run_prove_nothing(tmp_path: Path) -> None:
+    """Its case lacks the probes, which stand in for the head that it hasn't got."""
+    source = KINDS["headless"](tmp_path)
+    home = source / bundle.ADAPTERS / bundle.NONE
+    with np.load(home / bundle.PARITY) as case:
+        arrays = {name: case[name] for name in case.files if not name.startswith("probe/")}
+    np.savez(home / bundle.PARITY, allow_pickle=False, **arrays)
+    bundle.write_adapter(home, replace(bundle.read_adapter(home), files=bundle.record_files(home, [bundle.PARITY])))
+    with pytest.raises(BundleError, match=r"holds no parity.npz to prove by"):
+        package(source, tmp_path / "app", adapters=["none"], ort_format=True)
+    assert package(source, tmp_path / "app", adapters=["spam"], ort_format=True).reports
+
+
+def test_large_weights_are_refused_before_anything_is_read(tmp_path: Path) -> None:
     source = KINDS["stored"](tmp_path)
-    size = (source / "model.onnx").stat().st_size
-    monkeypatch.setattr(ort_format, "MOST_BYTES", size - 1)
-    with pytest.raises(UnsupportedError, match=f"less than 2 GiB, and here are:\n  model.onnx: {size} bytes\n"):
+    manifest = bundle.read_manifest(source)
+    size = (2 << 30) - manifest.files["model.onnx"].bytes
+    with (source / "model.onnx.data").open("wb") as file:
+        file.truncate(size)  # a hole: it takes no room on the disk
+    files = {**manifest.files, "model.onnx.data": FileRecord(size, "0" * 64)}
+    bundle.write_manifest(source, replace(manifest, files=files))
+    with pytest.raises(
+        UnsupportedError,
+        match=f"less than 2 GiB, and here are:\n  model.onnx: .* bytes\n  model.onnx.data: {size} bytes\nPackage",
+    ):
         package(source, tmp_path / "app", ort_format=True)
-    assert not (tmp_path / "app").exists()
-    monkeypatch.setattr(ort_format, "MOST_BYTES", size)
-    package(source, tmp_path / "app", ort_format=True)
+    bundle.write_manifest(source, replace(manifest, files={**files, "model.onnx.data": FileRecord(size - 1, "0" * 64)}))
+    with pytest.raises(BundleError, match=f"model.onnx.data: has {size} bytes, expected {size - 1}"):
+        package(source, tmp_path / "app", ort_format=True)
 
 
 def test_a_file_that_can_not_be_written_is_refused(tmp_path: Path) -> None:
@@ -222,9 +242,7 @@ def test_an_adapter_without_a_case_is_asked_with_anothers(kind: str, tmp_path: P
 def test_nothing_is_converted_that_can_not_be_proven(tmp_path: Path) -> None:
     source = KINDS["stored"](tmp_path)
     _stripped(source, tuple(bundle.adapter_names(source)))
-    with pytest.raises(
-        BundleError, match=r"holds no parity.npz: .*nothing to prove it by.\nTake the bundle that export"
-    ):
+    with pytest.raises(BundleError, match=r"holds no parity.npz to prove by that .*\nTake the bundle that export"):
         package(source, tmp_path / "app", ort_format=True)
     assert package(source, tmp_path / "app").reports == ()
 
