@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, TypeAlias, get_args
 
 from edgeadapt.bundle.consistency import WEIGHTS
+from edgeadapt.bundle.documents import ADAPTER
 from edgeadapt.bundle.records import EncoderDecoderRecord, GenerationRecord, Manifest
 
 Part: TypeAlias = Literal["documents", "model", "neutrals", "texts", "adapters", "parity", "tools", "genai"]
@@ -49,7 +50,9 @@ def part(name: str, manifest: Manifest) -> Part:
 
 
 def adapter_part(name: str) -> Part:
-    """Returns what a file that an adapter's record lists is for."""
+    """Returns what a file of an adapter's folder is for."""
+    if name == ADAPTER:
+        return "documents"
     if name == WEIGHTS:
         return "adapters"
     return "parity" if name == PARITY else "tools"

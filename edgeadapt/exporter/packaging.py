@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from edgeadapt import bundle
 from edgeadapt.bundle import AdapterRecord, FileRecord, Manifest, Part
-from edgeadapt.errors import AdapterError, BundleError, ConfigError, OutputExistsError, ParityError, listed, nearest
+from edgeadapt.errors import AdapterError, BundleError, ConfigError, ParityError, listed, nearest
 from edgeadapt.exporter import agreement
 from edgeadapt.exporter import ort_format as converter
 from edgeadapt.exporter.progress import Progress, silent
@@ -75,17 +74,20 @@ def package(
     """
     manifest = bundle.read_manifest(folder)
     names = _chosen(folder, adapters)
-    _check_output(folder, output)
+    if output.resolve().is_relative_to(folder.resolve()):
+        raise ConfigError(f"{output} lies in the bundle, which stays as it is.\nWrite to a folder outside of it.")
     if ort_format:
         converter.check(manifest)
         agreement.check(folder, names)
-    progress("checking the files")
-    bundle.verify_files(folder, {name: manifest.files[name] for name in _kept(manifest)})
-    homes = {name: folder / bundle.ADAPTERS / name for name in names}
-    records = {name: bundle.read_adapter(home) for name, home in homes.items()}
-    for name, record in records.items():
-        bundle.verify_files(homes[name], record.files)
+    reports: tuple[ParityReport, ...] = ()
     with bundle.new_folder(output) as made:
+        progress("checking the files")
+        bundle.verify_files(folder, _listed(manifest, _kept(manifest)))
+        homes = {name: folder / bundle.ADAPTERS / name for name in names}
+        records = {name: bundle.read_adapter(home) for name, home in homes.items()}
+        for name, record in records.items():
+            bundle.verify_files(homes[name], record.files)
+        before = _sizes(folder)
         progress("copying")
         for name, record in records.items():
             _copy_adapter(homes[name], record, made / bundle.ADAPTERS / name, strip_parity=strip_parity)
@@ -98,12 +100,11 @@ def package(
             bundle.write_manifest(made, replace(manifest, files=_listed(manifest, _kept(manifest))))
         progress("checking the package")
         load(made).check()
-        reports: tuple[ParityReport, ...] = ()
         if ort_format:
             progress("comparing its answers")
             reports = agreement.reports(folder, made, names)
             _judge(reports)
-    before, after = _sizes(folder, bundle.adapter_names(folder)), _sizes(output, names)
+        after = _sizes(made)
     return Packaged(output, tuple(name for name in names if name != bundle.NONE), before, after, reports)
 
 
@@ -119,13 +120,6 @@ def _chosen(folder: Path, adapters: Sequence[str] | None) -> list[str]:
         others = [name for name in names if name != bundle.NONE]
         raise AdapterError.collect("The bundle has no such adapter:", problems, f"It has: {listed(others)}.")
     return sorted({bundle.NONE, *adapters})
-
-
-def _check_output(folder: Path, output: Path) -> None:
-    if output.resolve().is_relative_to(folder.resolve()):
-        raise ConfigError(f"{output} lies in the bundle, which stays as it is.\nWrite to a folder outside of it.")
-    if os.path.lexists(output):
-        raise OutputExistsError(f"{output} is already there, and nothing is overwritten.\nRemove it or choose another.")
 
 
 def _kept(manifest: Manifest) -> list[str]:
@@ -170,17 +164,17 @@ def _judge(reports: Iterable[ParityReport]) -> None:
         )
 
 
-def _sizes(folder: Path, names: Iterable[str]) -> dict[Part, int]:
-    """Returns how many bytes the files of a bundle have, by what they are for."""
+def _sizes(folder: Path) -> dict[Part, int]:
+    """Returns how many bytes the files of a bundle have, by what they are for; an adapter's as they lie there."""
     manifest = bundle.read_manifest(folder)
     sizes: dict[Part, int] = dict.fromkeys(bundle.PARTS, 0)
     documents = [folder / bundle.MANIFEST, folder / converter.OPERATORS, folder / bundle.ADAPTERS / bundle.INDEX]
+    sizes["documents"] = sum(path.stat().st_size for path in documents if path.is_file())
     for name, file in manifest.files.items():
         sizes[bundle.part(name, manifest)] += file.bytes
-    for name in names:
-        home = folder / bundle.ADAPTERS / name
-        documents.append(home / bundle.ADAPTER)
-        for each, file in bundle.read_adapter(home).files.items():
-            sizes[bundle.adapter_part(each)] += file.bytes
-    sizes["documents"] = sum(path.stat().st_size for path in documents if path.is_file())
+    for adapter in bundle.adapter_names(folder):
+        home = folder / bundle.ADAPTERS / adapter
+        for path in home.rglob("*"):
+            if path.is_file():
+                sizes[bundle.adapter_part(str(path.relative_to(home)))] += path.lstat().st_size
     return sizes

@@ -48,7 +48,13 @@ def test_what_the_manifest_names_goes_before_what_tools_call_theirs(manifest: Ma
 
 @pytest.mark.parametrize(
     ("name", "part"),
-    [("weights.onnx_adapter", "adapters"), ("parity.npz", "parity"), ("subgraph.onnx", "tools"), ("notes", "tools")],
+    [
+        ("adapter.json", "documents"),
+        ("weights.onnx_adapter", "adapters"),
+        ("parity.npz", "parity"),
+        ("subgraph.onnx", "tools"),
+        ("notes", "tools"),
+    ],
 )
 def test_an_adapters_files(name: str, part: Part) -> None:
     assert bundle.adapter_part(name) == part

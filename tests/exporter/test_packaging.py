@@ -216,6 +216,7 @@ def test_damage_that_does_not_come_along_does_no_harm(tiny_bundle: Path, tmp_pat
     source = Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
     (source / "base.onnx").unlink()
     (source / "adapters" / "intents" / "weights.onnx_adapter").write_bytes(b"")
+    (source / "adapters" / "intents" / "adapter.json").write_bytes(b"{")
     assert all_verify(package(source, tmp_path / "app", adapters=["spam"]).path)
 
 
