@@ -1,5 +1,16 @@
 """A bundle on disk: its records, reading and writing them, and checking its files. Standard library only."""
 
+from edgeadapt.bundle.contents import (
+    GENAI_CONFIG,
+    GENAI_TOKENIZER,
+    PARITY,
+    PARTS,
+    SITES,
+    Part,
+    adapter_part,
+    models,
+    part,
+)
 from edgeadapt.bundle.documents import (
     ADAPTER,
     ADAPTERS,
@@ -12,6 +23,7 @@ from edgeadapt.bundle.documents import (
 )
 from edgeadapt.bundle.files import record_files, verify_files
 from edgeadapt.bundle.folders import new_folder, replace_file
+from edgeadapt.bundle.index import INDEX, has_index, write_index
 from edgeadapt.bundle.names import CACHE, CROSS, ENCODED, KEPT, NONE, PAST, PRESENT, check_adapter_name, encoder_file
 from edgeadapt.bundle.records import (
     ENCODER_FORMAT,
@@ -43,11 +55,17 @@ __all__ = [
     "ENCODED",
     "ENCODER_FORMAT",
     "FORMAT",
+    "GENAI_CONFIG",
+    "GENAI_TOKENIZER",
+    "INDEX",
     "KEPT",
     "MANIFEST",
     "NONE",
+    "PARITY",
+    "PARTS",
     "PAST",
     "PRESENT",
+    "SITES",
     "AdapterRecord",
     "ChatRecord",
     "EncoderDecoderRecord",
@@ -59,6 +77,7 @@ __all__ = [
     "ModelRecord",
     "Neutral",
     "ParityRecord",
+    "Part",
     "ProblemType",
     "RulesRecord",
     "Slot",
@@ -66,14 +85,19 @@ __all__ = [
     "TensorRecord",
     "TokenizerRecord",
     "adapter_names",
+    "adapter_part",
     "check_adapter_name",
     "encoder_file",
+    "has_index",
+    "models",
     "new_folder",
+    "part",
     "read_adapter",
     "read_manifest",
     "record_files",
     "replace_file",
     "verify_files",
     "write_adapter",
+    "write_index",
     "write_manifest",
 ]

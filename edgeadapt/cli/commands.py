@@ -13,6 +13,7 @@ from edgeadapt.cli.export import export
 from edgeadapt.cli.inspect import inspect
 from edgeadapt.cli.merge import merge
 from edgeadapt.cli.options import debug_option, is_debugging
+from edgeadapt.cli.package import package
 from edgeadapt.cli.remove import remove
 from edgeadapt.cli.run import run
 from edgeadapt.cli.verify import verify
@@ -81,5 +82,5 @@ def commands() -> None:
     """
 
 
-for _command in (export, add, remove, merge, run, verify, inspect):
+for _command in (export, add, remove, merge, package, run, verify, inspect):
     commands.add_command(_command)

@@ -65,6 +65,7 @@ def _base(manifest: Manifest) -> dict[str, Any]:
     return {
         "task": manifest.task,
         "model_type": manifest.model_type,
+        "model": manifest.model.file,
         "precision": manifest.model.precision,
         "opset": manifest.model.opset,
         "onnxruntime": manifest.model.onnxruntime,
@@ -124,7 +125,16 @@ def _row(name: str, facts: dict[str, Any]) -> tuple[str, ...]:
     ranks = ", ".join(map(str, facts["ranks"])) or "-"
     labels = str(len(facts["labels"])) if facts["labels"] else "-"
     problem_type = facts["problem_type"] or "-"
-    return (name, facts["method"], ranks, str(facts["sites"]), labels, problem_type, _size(facts["bytes"]), *figures)
+    return (
+        name,
+        facts["method"],
+        ranks,
+        str(facts["sites"]),
+        labels,
+        problem_type,
+        terminal.size(facts["bytes"]),
+        *figures,
+    )
 
 
 def _sites(manifest: Manifest) -> dict[str, set[str]]:
@@ -168,18 +178,3 @@ def _members(members: dict[str, Any]) -> list[str]:
         f"{names[0]} {shape}" if len(names) == 1 else f"{len(names)} {pattern} {shape}"
         for (pattern, shape), names in groups.items()
     ]
-
-
-def _size(count: int) -> str:
-    """Returns a number of bytes to three digits.
-
-    Example:
-        >>> _size(512), _size(91_226_112)
-        ('512 B', '91.2 MB')
-    """
-    size = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
-            break
-        size /= 1000
-    return f"{size:.3g} {unit}"

@@ -146,6 +146,16 @@ def ranks(ctx: click.Context, parameter: click.Parameter, values: Iterable[str])
     return found
 
 
+def adapter_names(ctx: click.Context, parameter: click.Parameter, text: str | None) -> tuple[str, ...] | None:
+    """Returns the names of `spam,intents`, or None where none were given."""
+    if text is None:
+        return None
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise click.BadParameter(f"{text!r} is not {parameter.metavar}", ctx=ctx, param=parameter)
+    return names
+
+
 def label_names(text: str) -> tuple[str, ...]:
     """Returns the labels of `ham,spam`.
 

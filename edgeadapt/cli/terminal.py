@@ -92,6 +92,21 @@ def say(text: str) -> None:
     click.echo(text)
 
 
+def size(count: int) -> str:
+    """Returns a number of bytes to three digits.
+
+    Example:
+        >>> size(512), size(91_226_112)
+        ('512 B', '91.2 MB')
+    """
+    number = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000 or unit == "GB":
+            break
+        number /= 1000
+    return f"{number:.3g} {unit}"
+
+
 def _console() -> Console:
     from rich.console import Console
 

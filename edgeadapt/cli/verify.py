@@ -32,6 +32,7 @@ def verify(ctx: click.Context, bundle: Path, provider: Literal["cpu", "cuda", "a
     """
     from edgeadapt.errors import ParityError
     from edgeadapt.runtime import load
+    from edgeadapt.runtime.verify import check_cases
     from edgeadapt.runtime.verify import verify as replay
 
     reports: list[ParityReport] = []
@@ -40,6 +41,7 @@ def verify(ctx: click.Context, bundle: Path, provider: Literal["cpu", "cuda", "a
         progress("checking the files")
         session = load(bundle, provider)
         session.check()
+        check_cases(bundle)
         for name in (None, *session.adapters):
             progress(f"running {name or 'the base'}")
             try:

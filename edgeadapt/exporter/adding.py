@@ -141,6 +141,8 @@ def add(
                 _commit(folder, manifest, new, model, neutrals)
         finally:
             _sweep(folder, {*before, model.name, bundle.encoder_file(model.name), _grown_graph(new)})
+    if bundle.has_index(folder):
+        bundle.write_index(folder, bundle.adapter_names(folder))
     return report
 
 
@@ -154,6 +156,8 @@ def remove(folder: Path, name: str) -> None:
     names = [each for each in bundle.adapter_names(folder) if each != bundle.NONE]
     if name not in names:
         raise AdapterError(f"The bundle has no adapter {name!r}{nearest(name, names)}.\nIt has: {listed(names)}.")
+    if bundle.has_index(folder):
+        bundle.write_index(folder, [each for each in names if each != name])
     home = folder / bundle.ADAPTERS / name
     leaving = home.with_name(f".{name}.{os.getpid()}.partial")
     home.rename(leaving)

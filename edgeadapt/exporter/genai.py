@@ -23,7 +23,7 @@ Runtime: TypeAlias = Literal["genai"]
 
 RUNTIMES: tuple[Runtime, ...] = ("genai",)
 NAME = "genai"
-CONFIG = "genai_config.json"
+CONFIG = bundle.GENAI_CONFIG
 GRAPH = "genai.onnx"
 
 FED = frozenset({"input_ids", "attention_mask", "position_ids"})

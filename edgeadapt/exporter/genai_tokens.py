@@ -12,12 +12,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from edgeadapt import tasks
+from edgeadapt import bundle, tasks
 from edgeadapt.bundle import TokenizerRecord
 from edgeadapt.exporter import genai
 from edgeadapt.exporter.chats import CHATS
 
-FILE = "tokenizer_config.json"
+FILE = bundle.GENAI_TOKENIZER
 PACKAGE = "onnxruntime_genai"
 KIND = "PreTrainedTokenizerFast"
 """The class that says nothing: what is to be done is in the tokenizer's own file."""

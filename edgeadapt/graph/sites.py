@@ -12,10 +12,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from edgeadapt import bundle
 from edgeadapt.adapter import Site
 from edgeadapt.errors import GraphError
 
-FILE = "sites.json"
+FILE = bundle.SITES
 
 Layout: TypeAlias = Literal["out_in", "in_out"]
 Batch: TypeAlias = Literal["leading", "merged", "one", "none"]

@@ -48,7 +48,8 @@ def load(
         adapter_memory: The most bytes that adapters, their stacks and blends may take together, such as `"256MB"`: the
             least recently used are evicted, and read again when they are wanted. None keeps all that were used.
         memory: `"fast"` lets ONNX Runtime keep a second copy of weights in the order that its products read them;
-            `"low"` leaves them in the file, mapped, which a small device pays for with slower runs of few tokens.
+            `"low"` leaves them in the file, mapped, which a small device pays for with slower runs of few tokens. From
+            a model in ORT format they are read whole in any case.
 
     Raises:
         BundleError: The bundle is unsafe, damaged, made by a newer edgeadapt, or ONNX Runtime is too old for it.

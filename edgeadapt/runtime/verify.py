@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from edgeadapt.bundle import verify_files
+from edgeadapt.bundle import ADAPTERS, PARITY, adapter_names, read_adapter, verify_files
 from edgeadapt.errors import BundleError
 from edgeadapt.parity import ParityReport, Tolerance, compare, for_fp16, for_int8
 from edgeadapt.runtime.session import Session
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from edgeadapt.bundle import AdapterRecord, Manifest
     from edgeadapt.runtime.filling import Array
 
-PARITY = "parity.npz"
 _MOST_BYTES = 1 << 30
 _GROUPS = ("input", "output", "probe")
 
@@ -68,6 +67,27 @@ def verify(session: Session, name: str | None, tolerance: Tolerance | None = Non
     if not adapter.brings or record is None:
         return report
     return replace(report, effect=record.effect, against_base=True)
+
+
+def check_cases(folder: Path) -> None:
+    """Refuses a bundle that doesn't hold a parity case of its base and of every adapter.
+
+    Raises:
+        BundleError: Some of them have none; all of these.
+    """
+    names = adapter_names(folder)
+    lacking = [name for name in names if PARITY not in read_adapter(folder / ADAPTERS / name).files]
+    if lacking == names:
+        raise BundleError(
+            f"{folder} holds no {PARITY}, so there is nothing to prove here: it was packaged without.\n"
+            "Verify the bundle that it was packaged from."
+        )
+    if lacking:
+        raise BundleError.collect(
+            f"There is nothing to prove some of {folder} by:",
+            [f"{name}: has no {PARITY}" for name in lacking],
+            "Export or add these adapters again, or verify the bundle that they come from.",
+        )
 
 
 def padding(inputs: Mapping[str, Array], manifest: Manifest) -> dict[str, Array]:

@@ -19,7 +19,7 @@ from edgeadapt.exporter import problem_types
 from edgeadapt.parity import Tolerance
 from tests.cli.conftest import Invoke
 
-NAMES = ("add", "export", "inspect", "merge", "remove", "run", "verify")
+NAMES = ("add", "export", "inspect", "merge", "package", "remove", "run", "verify")
 
 
 def examples(name: str) -> list[list[str]]:

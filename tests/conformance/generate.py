@@ -6,9 +6,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from edgeadapt.bundle import PARITY
 from edgeadapt.errors import OutputExistsError
 from edgeadapt.runtime import load
-from edgeadapt.runtime.verify import PARITY, verify
+from edgeadapt.runtime.verify import verify
 from tests.conformance import broken, decoder_steps, documents, good, texts
 from tests.conformance.bundles import EXPORTED, EXTRA, package
 from tests.conformance.cases import Answer, Case

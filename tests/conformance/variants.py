@@ -1,6 +1,6 @@
 """Bundles that load as others do, and look otherwise: names at their limits, other spellings of the JSON, stray files.
 
-All are of `tests.runtime.tiny_bundle`, whose model is ONNX text and whose reference is numpy in float64.
+All but one are of `tests.runtime.tiny_bundle`, whose model is ONNX text and whose reference is numpy in float64.
 """
 
 from __future__ import annotations
@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from edgeadapt import bundle as bundles
+from edgeadapt.exporter.packaging import package
 from tests.conformance.bundles import EXTRA
 from tests.runtime.tiny_bundle import arrays, build, write_adapter
 
@@ -120,6 +122,15 @@ def linked(folder: Path) -> None:
     folder.symlink_to("tiny")
 
 
+def ort_format(folder: Path) -> None:
+    """`classifiers`, packaged: the model in ONNX Runtime's own format, beside it what no list names."""
+    source = folder.with_name("classifiers")
+    manifest = bundles.read_manifest(package(source, folder, ort_format=True).path)
+    # It asks for the ONNX Runtime that wrote it; older ones read this model, and their loaders are to be asked, too.
+    oldest = bundles.read_manifest(source).model.onnxruntime
+    bundles.write_manifest(folder, replace(manifest, model=replace(manifest.model, onnxruntime=oldest)))
+
+
 VARIANTS: Mapping[str, Callable[[Path], None]] = {
     "tiny": tiny,
     "tiny-headless": tiny_headless,
@@ -129,5 +140,6 @@ VARIANTS: Mapping[str, Callable[[Path], None]] = {
     "respelled": respelled,
     "strewn": strewn,
     "linked": linked,
+    "ort-format": ort_format,
 }
 """A bundle's name to what writes it."""

@@ -13,6 +13,7 @@ import pytest
 import edgeadapt
 from edgeadapt.exporter.adding import add, remove
 from edgeadapt.exporter.merging import merge
+from edgeadapt.exporter.packaging import package
 from edgeadapt.runtime.verify import verify
 from tests import tiny
 from tests.real.conftest import ADAPTERS
@@ -120,3 +121,14 @@ def test_an_adapter_is_taken_out_and_added_again_without_pytorch(
     got = edgeadapt.load(bundle).run(batch(minilm), adapter="reviews")["logits"]
     assert np.abs(np.asarray(got) - live["reviews"]).max() <= MAX_ERROR
     subprocess.run([sys.executable, "-c", WITHOUT_TORCH, bundle, ADAPTERS["spam"]], check=True)
+
+
+def test_a_package_in_ort_format_answers_with_the_same_bits(minilm: Path, minilm_bundle: Path, tmp_path: Path) -> None:
+    made = package(minilm_bundle, tmp_path / "app", ort_format=True, strip_parity=True)
+    assert [report.max_abs_error for report in made.reports] == [0.0] * (len(ADAPTERS) + 2)
+    before, after = edgeadapt.load(minilm_bundle), edgeadapt.load(made.path)
+    rows = [*ADAPTERS, *list(ADAPTERS)[:2]]
+    for adapter in (*ADAPTERS, rows):
+        expected, got = (session.run(batch(minilm), adapter=adapter)["logits"] for session in (before, after))
+        assert [row.tobytes() for row in got] == [row.tobytes() for row in expected]
+    assert sum(made.after.values()) < sum(made.before.values())
