@@ -61,7 +61,10 @@ Examples:
 @click.option("--task", metavar="TASK", help="Such as text-classification. Taken from the adapters if not given.")
 @click.option("-o", "--output", type=options.FOLDER, help="The bundle's folder; it must not exist.")
 @click.option(
-    "--opset", type=click.IntRange(min=1), metavar="NUMBER", help="ONNX opset. The newest that works if not given."
+    "--opset",
+    type=click.IntRange(min=1),
+    metavar="NUMBER",
+    help="ONNX opset: 18 for ONNX Runtime 1.20 and newer. The newest that works if not given.",
 )
 @click.option(
     "--precision",

@@ -115,7 +115,8 @@ def export(
             or, if it takes two values, with what enters and what leaves it, and returns what takes its place.
         output: The bundle's folder; it must not exist.
         task: One of `edgeadapt.tasks.names()`; taken from the adapters, then from the base, where it isn't given.
-        opset: ONNX opset to write; the newest that ONNX Runtime loads where it isn't given.
+        opset: ONNX opset to write, such as 18 for ONNX Runtime from 1.20 on; the newest that the installed one loads
+            where it isn't given.
         precision: How the base's weights are stored: `"fp16"` takes half the space and computes in fp16, adapters too,
             which is for GPUs; `"int4"` takes a fifth to a seventh, for text generation, and adapters stay in fp32.
         runtime: What else loads the bundle: `"genai"` for onnxruntime-genai, which runs decoders.
