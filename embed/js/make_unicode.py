@@ -59,8 +59,8 @@ def render() -> str:
     classes["CANONICAL"] = changing | set(combining_classes(decomposed)) | classes["UNCOMPOSED"] | set(HANGUL) | parts
     lines = [
         "/**",
-        " * What code points are to the tokenizers library, written by make_unicode.py: don't change it by hand. Runs in",
-        " * base 36: how far each begins behind the last one's end, and how long it is.",
+        " * What code points are to the tokenizers library, written by make_unicode.py: don't change it by hand.",
+        " * Runs are in base 36: how far each begins behind the last one's end, and how long it is.",
         " */",
     ]
     for name in (*NAMES, "CANONICAL"):

@@ -1,6 +1,6 @@
 /**
- * What code points are to the tokenizers library, written by make_unicode.py: don't change it by hand. Runs in
- * base 36: how far each begins behind the last one's end, and how long it is.
+ * What code points are to the tokenizers library, written by make_unicode.py: don't change it by hand.
+ * Runs are in base 36: how far each begins behind the last one's end, and how long it is.
  */
 export const LETTER =
   "1t q 6 q 1b 1 a 1 4 1 5 n 1 v 1 cq 4 c e 5 7 1 1 1 3l 5 1 2 2 4 1 1 6 1 1 3 1 1 1 k 1 2b 1 3v 8 4m 1 12 2 1 6 " +
