@@ -125,7 +125,7 @@ test("scores are those of edgeadapt.pipeline", async () => {
         }),
       );
     }
-    await assert.rejects(bundle.classify(["a"], ["spam", "spam"]), InputError);
+    await assert.rejects(bundle.classify(["a"], [...bundle.adapters, ...bundle.adapters]), InputError);
     await assert.rejects(bundle.classify([1 as unknown as string], bundle.adapters[0]), InputError);
     await bundle.close();
   }
