@@ -124,7 +124,8 @@ function neutral(slot: Slot, labels: number, where: string): Cell | null {
   const {shape, fill} = slot.neutral;
   const stretched = shape.map((length, axis) => (labels && slot.shape[axis] === "labels" ? labels : length));
   const tensor = filled(slot.dtype, stretched, fill);
-  if (!tensor) throw new BundleError(`${where}: the neutral of slot ${slot.name} is ${fill}, which no ${slot.dtype} is.`);
+  if (!tensor)
+    throw new BundleError(`${where}: the neutral of slot ${slot.name} is ${fill}, which no ${slot.dtype} is.`);
   return {tensor};
 }
 

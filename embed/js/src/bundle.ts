@@ -96,8 +96,8 @@ export async function openBundle(platform: Platform, location: string, options: 
   });
   if (manifest.generation && "encoder" in manifest.generation) {
     throw new UnsupportedError(
-      `${folder.where} has an encoder, which runs once, and a decoder, which runs for every token; this package runs a ` +
-        "model in one step.\nUse edgeadapt's Python runtime.",
+      `${folder.where} has an encoder, which runs once, and a decoder, which runs for every token; this package runs ` +
+        "a model in one step.\nUse edgeadapt's Python runtime.",
     );
   }
   const model = await platform.openModel(folder, manifest, files);
@@ -162,7 +162,9 @@ class OpenBundle implements Bundle {
   }
 
   async classify(texts: readonly string[], adapter: Choice = null): Promise<Label[][]> {
-    const names = Array.isArray(adapter) ? [...(adapter as (string | null)[])] : texts.map(() => adapter as string | null);
+    const names = Array.isArray(adapter)
+      ? [...(adapter as (string | null)[])]
+      : texts.map(() => adapter as string | null);
     return this.leased(names, async (rows) =>
       classifyTexts(this.manifest, await this.tokenizer(), texts, rows, (inputs, some) => {
         checkInputs(this.manifest, inputs);
@@ -174,7 +176,9 @@ class OpenBundle implements Bundle {
   async add(location: string, name?: string): Promise<void> {
     this.checkOpen();
     if (typeof location !== "string" || !location) {
-      throw new ConfigError(`location: got ${String(location)}, expected the path or the address of an adapter's folder.`);
+      throw new ConfigError(
+        `location: got ${String(location)}, expected the path or the address of an adapter's folder.`,
+      );
     }
     const folder = this.platform.folder(location);
     await this.store.add(name ?? (await readName(folder)), folder);
@@ -210,7 +214,10 @@ class OpenBundle implements Bundle {
   private async leased<T>(names: readonly (string | null)[], work: (rows: Adapter[]) => Promise<T>): Promise<T> {
     this.checkOpen();
     const lease = this.store.lease(names);
-    const working = lease.adapters().then(work).finally(() => lease.leave());
+    const working = lease
+      .adapters()
+      .then(work)
+      .finally(() => lease.leave());
     this.running.add(working);
     try {
       return await working;
@@ -261,7 +268,10 @@ class OpenBundle implements Bundle {
       else passing.push((feeds[name] = model.value(name, cell.tensor)));
     }
     try {
-      const part = await model.run(feeds, manifest.outputs.map(({name}) => name));
+      const part = await model.run(
+        feeds,
+        manifest.outputs.map(({name}) => name),
+      );
       checkPart(manifest, part);
       return part;
     } finally {
@@ -284,4 +294,3 @@ function checkRows(batch: number | null, rows: number): void {
   }
   if (rows === 0) throw new InputError("The batch is empty, so there is no row to run an adapter for.");
 }
-

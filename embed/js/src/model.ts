@@ -79,7 +79,9 @@ export function checkRuntime(ort: unknown, key: "node" | "web", required: string
   const [got, wanted] = [release(version), release(required)];
   const part = got.findIndex((number, index) => number !== wanted[index]);
   if (part >= 0 && (got[part] as number) < (wanted[part] as number)) {
-    throw new BundleError(`The bundle needs ONNX Runtime ${required}, and onnxruntime-${key} is ${version}.\nUpdate it.`);
+    throw new BundleError(
+      `The bundle needs ONNX Runtime ${required}, and onnxruntime-${key} is ${version}.\nUpdate it.`,
+    );
   }
 }
 

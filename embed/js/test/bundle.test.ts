@@ -15,7 +15,9 @@ const FOLDER = join(CASES, "bundles", "classifiers");
 /** An adapter that fits, to be added under another name. */
 const EXTRA = join(FOLDER, "adapters", "intents");
 
-const asked = cases.find((each) => each.bundle === "bundles/classifiers" && typeof each.adapter === "string" && each.outputs);
+const asked = cases.find(
+  (each) => each.bundle === "bundles/classifiers" && typeof each.adapter === "string" && each.outputs,
+);
 assert.ok(asked?.inputs);
 const inputs = inputsOf(asked);
 const batch = inputs["input_ids"]?.shape[0] as number;
@@ -65,7 +67,9 @@ test("without verify a large file is not hashed, and its size is still checked",
   try {
     cpSync(join(CASES, "bundles", "tiny"), join(folder, "tiny"), {recursive: true});
     const manifest = join(folder, "tiny", "edgeadapt.json");
-    const document = JSON.parse(readFileSync(manifest, "utf8")) as {files: Record<string, {bytes: number; sha256: string}>};
+    const document = JSON.parse(readFileSync(manifest, "utf8")) as {
+      files: Record<string, {bytes: number; sha256: string}>;
+    };
     document.files["large.bin"] = {bytes: 17 * 2 ** 20, sha256: "0".repeat(64)};
     writeFileSync(manifest, JSON.stringify(document));
     writeFileSync(join(folder, "tiny", "large.bin"), new Uint8Array(17 * 2 ** 20));
@@ -95,7 +99,10 @@ test("a run keeps the adapters that it began with", () =>
 test("many runs, adds and removes at a time give what each gives alone", () =>
   opened(async (bundle) => {
     const names = bundle.adapters;
-    const choices: edgeadapt.Choice[] = [...names, Array.from({length: batch}, (_, row) => names[row % names.length] as string)];
+    const choices: edgeadapt.Choice[] = [
+      ...names,
+      Array.from({length: batch}, (_, row) => names[row % names.length] as string),
+    ];
     const alone = await Promise.all(choices.map(async (choice) => bits(await bundle.run(inputs, choice))));
     await bundle.add(EXTRA, "firm");
     const firm = bits(await bundle.run(inputs, "firm"));

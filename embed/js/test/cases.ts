@@ -120,7 +120,7 @@ export async function answers(loader: Loader, each: Case): Promise<void> {
   }
 }
 
-/** Asks a case that has to be refused, with its class and at its step, or sooner where all adapters are read at once. */
+/** Asks a case that has to be refused: with its class, and at its step or before. */
 export async function refusals(loader: Loader, each: Case): Promise<void> {
   let bundle: Bundle | null = null;
   let step = 0;

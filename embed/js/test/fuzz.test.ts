@@ -23,7 +23,26 @@ function random(seed: number): () => number {
 }
 
 const ODD = [0, 1, 4, 0x7f, 0x80, 0xff];
-const TEXTS = ['"', "{", "}", "[", "]", ",", ":", "\\u", "\\", "null", "-1", "1e999", "8.0", "9".repeat(30), "\0", "é", "..", "none"];
+const TEXTS = [
+  '"',
+  "{",
+  "}",
+  "[",
+  "]",
+  ",",
+  ":",
+  "\\u",
+  "\\",
+  "null",
+  "-1",
+  "1e999",
+  "8.0",
+  "9".repeat(30),
+  "\0",
+  "é",
+  "..",
+  "none",
+];
 
 /** Damages a file in a few places. */
 function damaged(bytes: Uint8Array, chance: () => number): Uint8Array<ArrayBuffer> {
@@ -67,7 +86,11 @@ const READERS: [string, Uint8Array, (bytes: Uint8Array<ArrayBuffer>) => unknown]
     (bytes) => parseWeights("weights.onnx_adapter", bytes),
   ],
   ["model", file("model.onnx").subarray(0, 20000), (bytes) => externalLocations("model.onnx", bytes)],
-  ["tokenizer", smallTokenizer(), (bytes) => readTokenizer("tokenizer.json", bytes, 16).encode("Hello [MASK] <x> wörld 1", "b")],
+  [
+    "tokenizer",
+    smallTokenizer(),
+    (bytes) => readTokenizer("tokenizer.json", bytes, 16).encode("Hello [MASK] <x> wörld 1", "b"),
+  ],
 ];
 
 for (const [name, whole, read] of READERS) {

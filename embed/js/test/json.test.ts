@@ -85,7 +85,10 @@ const REFUSED: [string | number[], RegExp][] = [
 
 for (const [text, message] of REFUSED) {
   test(`refuses ${String(text).slice(0, 40)}`, () => {
-    assert.throws(() => parse(text), (error: Error) => error instanceof JsonError && message.test(error.message));
+    assert.throws(
+      () => parse(text),
+      (error: Error) => error instanceof JsonError && message.test(error.message),
+    );
   });
 }
 

@@ -27,7 +27,10 @@ function compare(tokenizer: Tokenizer, cases: readonly TextCase[]): void {
 
 for (const file of new Set(texts.map(({tokenizer}) => tokenizer))) {
   test(`the texts of conformance: ${file}`, () => {
-    compare(tokenizerOf(join(CASES, file)), texts.filter(({tokenizer}) => tokenizer === file));
+    compare(
+      tokenizerOf(join(CASES, file)),
+      texts.filter(({tokenizer}) => tokenizer === file),
+    );
   });
 }
 
@@ -73,7 +76,13 @@ const REFUSED: [string, string, Change, typeof UnsupportedError | typeof BundleE
   ],
   ["another processor", "gpt2", (d) => (d["post_processor"] = {type: "Other"}), UnsupportedError, /Other/],
   ["an added token twice", "gpt2", (d) => (d["added_tokens"] = [TOKEN, TOKEN]), UnsupportedError, /x/],
-  ["an added token without flags", "gpt2", (d) => (d["added_tokens"] = [{id: 1, content: "x"}]), BundleError, /special/],
+  [
+    "an added token without flags",
+    "gpt2",
+    (d) => (d["added_tokens"] = [{id: 1, content: "x"}]),
+    BundleError,
+    /special/,
+  ],
 ];
 
 for (const [name, kind, change, error, message] of REFUSED) {
@@ -87,7 +96,16 @@ for (const [name, kind, change, error, message] of REFUSED) {
   });
 }
 
-for (const content of ["", "{", "[]", "null", '{"model": 1}', '{"model": {}}', "[".repeat(1e5), '{"model": 1, "model": 2}']) {
+for (const content of [
+  "",
+  "{",
+  "[]",
+  "null",
+  '{"model": 1}',
+  '{"model": {}}',
+  "[".repeat(1e5),
+  '{"model": 1, "model": 2}',
+]) {
   test(`no tokenizer: ${content.slice(0, 20)}`, () => {
     const read = (): Tokenizer => readTokenizer("tokenizer.json", new TextEncoder().encode(content), 512);
     assert.throws(read, (thrown) => thrown instanceof BundleError || thrown instanceof UnsupportedError);
@@ -117,7 +135,10 @@ test("scores are those of edgeadapt.pipeline", async () => {
     const bundle = await open(join(CASES, "bundles", name), {threads: 1});
     for (const {texts: given, adapter, scores} of rows.filter((row) => row.bundle === name)) {
       const found = await bundle.classify(given, adapter);
-      assert.deepEqual(found.map((labels) => labels.map(({label}) => label)), scores.map((labels) => labels.map(({label}) => label)));
+      assert.deepEqual(
+        found.map((labels) => labels.map(({label}) => label)),
+        scores.map((labels) => labels.map(({label}) => label)),
+      );
       found.forEach((labels, index) =>
         labels.forEach(({score}, place) => {
           const expected = scores[index]?.[place]?.score ?? NaN;

@@ -22,8 +22,14 @@ test("reads arrays with names, dtypes and shapes", () => {
     assert.match(name, /\./);
     assert.equal(dtype, "float32");
     assert.equal(shape[0], 1);
-    assert.equal(shape.reduce((product, length) => product * length, 1), data.length);
-    assert.ok(data.some((value) => value !== 0), name);
+    assert.equal(
+      shape.reduce((product, length) => product * length, 1),
+      data.length,
+    );
+    assert.ok(
+      data.some((value) => value !== 0),
+      name,
+    );
   }
 });
 
@@ -48,14 +54,25 @@ test("a name twice is refused by name", () => {
   const bytes = bytesAt(FILE);
   const [name] = parseWeights("weights", bytes).keys();
   const text = Buffer.from(bytes);
-  const twin = [...parseWeights("weights", bytes).keys()].find((other) => other !== name && other.length === name?.length);
+  const twin = [...parseWeights("weights", bytes).keys()].find(
+    (other) => other !== name && other.length === name?.length,
+  );
   assert.ok(name && twin, "two names of the same length");
   text.write(name, text.indexOf(`${twin}\0`), "utf8");
-  assert.throws(() => parseWeights("twice", Uint8Array.from(text)), (error: Error) => error.message.includes(name));
+  assert.throws(
+    () => parseWeights("twice", Uint8Array.from(text)),
+    (error: Error) => error.message.includes(name),
+  );
 });
 
 test("finds the external data of a model", () => {
-  assert.deepEqual(externalLocations("model", bytesAt(join(CASES, "bundles", "headed", "model.onnx"))), ["model.onnx.data"]);
+  assert.deepEqual(externalLocations("model", bytesAt(join(CASES, "bundles", "headed", "model.onnx"))), [
+    "model.onnx.data",
+  ]);
+});
+
+test("a model in ONNX Runtime's own format has no external data", () => {
+  assert.deepEqual(externalLocations("model.ort", new TextEncoder().encode("\x18\0\0\0ORTM and more")), []);
 });
 
 test("a model that is cut is refused", () => {

@@ -38,7 +38,7 @@ export class AddedTokens {
   split(text: string): Piece[] {
     const pieces: Piece[] = [];
     let from = 0;
-    for (let at = 0; at < text.length && this.byStart.size; ) {
+    for (let at = 0; at < text.length && this.byStart.size;) {
       const token = this.byStart.get(text[at] as string)?.find((each) => text.startsWith(each.text, at));
       if (!token) {
         at++;

@@ -8,8 +8,12 @@ export type Normaliser = (text: string) => string;
 
 const CONTROLS = new RegExp(`[${CONTROL}]`, "gu");
 const SPACES = new RegExp(`[${SPACE}]`, "gu");
-const CHINESE =
-  /[\u4e00-\u9fff\u3400-\u4dbf\u{20000}-\u{2a6df}\u{2a700}-\u{2b73f}\u{2b740}-\u{2b81f}\u{2b920}-\u{2ceaf}\uf900-\ufaff\u{2f800}-\u{2fa1f}]/gu;
+/** BERT's idea of a Chinese character, which its blocks are; U+2B820 to U+2B91F are in none. */
+const CHINESE = new RegExp(
+  "[\\u3400-\\u4dbf\\u4e00-\\u9fff\\uf900-\\ufaff\\u{20000}-\\u{2a6df}\\u{2a700}-\\u{2b81f}" +
+    "\\u{2b920}-\\u{2ceaf}\\u{2f800}-\\u{2fa1f}]",
+  "gu",
+);
 const NONSPACINGS = new RegExp(`[${NONSPACING}]`, "gu");
 const MARKS = new RegExp(`[${MARK}]`, "gu");
 
