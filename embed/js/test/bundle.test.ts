@@ -198,3 +198,13 @@ test("a bundle can be open twice", async () => {
   await one.close();
   await answers({open: () => Promise.resolve(other), at: (folder) => join(CASES, folder), tolerance: () => 0}, asked);
 });
+
+test("the package's entries are these", async () => {
+  const [main, node, web] = await Promise.all(
+    ["edgeadapt", "edgeadapt/node", "edgeadapt/web"].map((name) => import(name) as Promise<Record<string, unknown>>),
+  );
+  assert.equal(main?.["open"], open);
+  assert.equal(node?.["open"], open);
+  assert.equal(typeof web?.["open"], "function");
+  assert.equal(web?.["BundleError"], BundleError);
+});

@@ -63,6 +63,13 @@ test("a browser without a GPU is told so", async () => {
   await assert.rejects(open(`${base}bundles/tiny`, {provider: "webgpu", adapters: []}), ProviderError);
 });
 
+test("where ONNX Runtime can't begin, that is no fault of the bundle", async () => {
+  const {default: wasm} = (await import("onnxruntime-web/wasm")) as unknown as {default: Record<string, unknown>};
+  const create = (): Promise<never> => Promise.reject(new Error("no available backend found. ERR: [wasm] not fetched"));
+  const ort = {env: wasm["env"], Tensor: wasm["Tensor"], InferenceSession: {create}};
+  await assert.rejects(open(`${base}bundles/tiny`, {ort, adapters: []}), ProviderError);
+});
+
 test("other options are refused", async () => {
   await assert.rejects(open(`${base}bundles/tiny`, {provider: "cpu"}), ConfigError);
   await assert.rejects(open(`${base}bundles/tiny`, {adapters: "spam" as unknown as string[]}), ConfigError);
