@@ -53,7 +53,7 @@ RECIPES: Mapping[str, Recipe] = {
     "bert": Recipe("bert", options={"modules_to_save": ["pooler", "classifier"], "bias": "lora_only"}),
     "roberta-headed": Recipe("roberta", headed=True, targets=QKV),
     "modernbert": Recipe("modernbert", opset=21, options={"modules_to_save": ["head", "classifier"]}),
-    "bert-tags": Recipe("bert", TAGGING, targets=QKV),
+    "bert-tags": Recipe("bert", TAGGING, targets=QKV, options={"use_dora": True}),
     "vit": Recipe("vit", IMAGES, options={"modules_to_save": ["classifier"]}),
     "bert-fp16": Recipe("bert", precision="fp16"),
     "llama": Recipe("llama", WRITING, config=LLAMA),
