@@ -1,5 +1,5 @@
 /** An adapter in memory: one array for every slot, its own or a neutral. */
-import {PAST} from "./consistency.js";
+import {CACHE} from "./consistency.js";
 import {AdapterError, BundleError} from "./errors.js";
 import {type Folder, verifyFiles} from "./files.js";
 import {checkFit} from "./fit.js";
@@ -88,7 +88,7 @@ export async function readAdapter(folder: Folder, name: string, manifest: Manife
     // Without a head, labels of an adapter are its names for the base's.
     labels: record.labels ?? (hasHead ? null : manifest.labels),
     problemType: record.problem_type ?? (hasHead ? null : manifest.problem_type),
-    hasCache: [...weights.keys()].some((array) => array.startsWith(PAST)),
+    hasCache: record.sites[CACHE] !== undefined,
   };
 }
 

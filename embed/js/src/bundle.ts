@@ -154,11 +154,7 @@ class OpenBundle implements Bundle {
 
   async tokenizer(): Promise<Tokenizer> {
     this.checkOpen();
-    this.reading ??= this.readTokenizer().catch((error: unknown) => {
-      this.reading = null;
-      throw error;
-    });
-    return this.reading;
+    return this.keptTokenizer();
   }
 
   async classify(texts: readonly string[], adapter: Choice = null): Promise<Label[][]> {
@@ -166,7 +162,7 @@ class OpenBundle implements Bundle {
       ? [...(adapter as (string | null)[])]
       : texts.map(() => adapter as string | null);
     return this.leased(names, async (rows) =>
-      classifyTexts(this.manifest, await this.tokenizer(), texts, rows, (inputs, some) => {
+      classifyTexts(this.manifest, await this.keptTokenizer(), texts, rows, (inputs, some) => {
         checkInputs(this.manifest, inputs);
         return this.runRows(inputs, some);
       }),
@@ -199,6 +195,15 @@ class OpenBundle implements Bundle {
 
   private checkOpen(): void {
     if (this.closing) throw new ConfigError(`${this.folder.where} is closed.\nOpen it again.`);
+  }
+
+  /** Reads the tokenizer once; where that fails, the next call tries again. */
+  private keptTokenizer(): Promise<Tokenizer> {
+    this.reading ??= this.readTokenizer().catch((error: unknown) => {
+      this.reading = null;
+      throw error;
+    });
+    return this.reading;
   }
 
   private async readTokenizer(): Promise<Tokenizer> {
@@ -252,30 +257,27 @@ class OpenBundle implements Bundle {
     apart: boolean,
   ): Promise<Part> {
     const {manifest, model} = this;
-    const feeds: Record<string, Value> = {};
-    const passing: Value[] = [];
-    for (const {name, shape} of manifest.inputs) {
+    const passing = manifest.inputs.map(({name, shape}): [string, Value] => {
       const axis = shape.indexOf("batch");
       const tensor = inputs[name] as Tensor;
-      passing.push((feeds[name] = model.value(name, apart && axis >= 0 ? takeRows(tensor, axis, pass) : tensor)));
-    }
+      return [name, model.value(name, apart && axis >= 0 ? takeRows(tensor, axis, pass) : tensor)];
+    });
+    const staying: [string, Value][] = [];
     const chosen = pass.map((row) => rows[row] as Adapter);
     const filling = stackRows(manifest, chosen);
     for (const [order, {name}] of manifest.slots.entries()) {
       const cell = filling[order] as Cell;
       const stays = chosen.some((adapter) => adapter.filling[order] === cell);
-      if (stays) feeds[name] = cell.value ??= model.place(cell.tensor);
-      else passing.push((feeds[name] = model.value(name, cell.tensor)));
+      if (stays) staying.push([name, (cell.value ??= model.place(cell.tensor))]);
+      else passing.push([name, model.value(name, cell.tensor)]);
     }
     try {
-      const part = await model.run(
-        feeds,
-        manifest.outputs.map(({name}) => name),
-      );
+      const outputs = manifest.outputs.map(({name}) => name);
+      const part = await model.run(Object.fromEntries([...passing, ...staying]), outputs);
       checkPart(manifest, part);
       return part;
     } finally {
-      passing.forEach((value) => value.dispose());
+      passing.forEach(([, value]) => value.dispose());
     }
   }
 }

@@ -184,11 +184,13 @@ test("closing waits for runs that have begun, and lets no other begin", async ()
   const bundle = await open(FOLDER, {threads: 1});
   const name = bundle.adapters[0] as string;
   const running = Array.from({length: 5}, () => bundle.run(inputs, name));
+  const classifying = bundle.classify(["a", "b"], name);
   const closing = bundle.close();
   await assert.rejects(bundle.run(inputs, name), ConfigError);
   await assert.rejects(bundle.tokenizer(), ConfigError);
   assert.throws(() => bundle.remove(name), ConfigError);
   assert.equal(new Set((await Promise.all(running)).map(bits)).size, 1);
+  assert.equal((await classifying).length, 2);
   await closing;
   await bundle.close();
 });
