@@ -12,10 +12,12 @@ const text = view.element("text", HTMLTextAreaElement);
 
 let bundle: string;
 let classifier: Classifier | undefined;
+let heads: readonly Head[] = [];
 let adapter: string | null = null;
-let pause: ReturnType<typeof setTimeout> | undefined;
+let pausing: ReturnType<typeof setTimeout> | undefined;
+/** Counts what is typed and chosen: an answer to an earlier question is not shown. */
+let question = 0;
 let running = false;
-let stale = false;
 
 /** Opens the bundle on a provider, in place of what is open. */
 async function open(provider: Provider): Promise<void> {
@@ -31,7 +33,8 @@ async function open(provider: Provider): Promise<void> {
   }
 }
 
-function show({heads, ...facts}: Opened): void {
+function show({heads: found, ...facts}: Opened): void {
+  heads = found;
   if (heads.length === 0) {
     return view.showTrouble(new RefusedError({name: "UnsupportedError", message: "None of its adapters has labels."}));
   }
@@ -53,28 +56,35 @@ function choose(name: string | null): void {
   view.showExamples(examples(name), (example) => {
     text.value = example;
     text.focus();
-    void answer();
+    ask();
   });
-  void answer();
+  ask();
 }
 
-/** Answers what is typed now. While a run goes on, the last of what comes meanwhile is answered after it. */
+/** Asks anew, after a pause of so many ms. */
+function ask(pause = 0): void {
+  question++;
+  view.showBusy();
+  clearTimeout(pausing);
+  pausing = setTimeout(() => void answer(), pause);
+}
+
+/** Answers what is asked now. While a run goes on, the last of what is asked meanwhile is answered after it. */
 async function answer(): Promise<void> {
-  clearTimeout(pause);
-  const asked = classifier;
-  stale = running;
-  if (running || !asked) return;
+  const [asked, own, chosen] = [question, classifier, adapter];
+  if (running || !own) return;
   if (!text.value.trim()) return view.showNothing();
   running = true;
-  view.showBusy();
   try {
-    const answered = await asked.classify(text.value, adapter);
-    if (!stale) view.showAnswer(answered, asked.provider);
+    const answered = await own.classify(text.value, chosen);
+    const regression = heads.some(({name, regression}) => name === chosen && regression);
+    if (asked === question) view.showAnswer(answered, own.provider, regression);
   } catch (error) {
-    if (classifier === asked) view.showTrouble(error);
+    // One that was closed for another provider has no more to say.
+    if (classifier === own) view.showTrouble(error);
   } finally {
     running = false;
-    if (stale) void answer();
+    if (asked !== question) void answer();
   }
 }
 
@@ -88,11 +98,7 @@ function address(): string {
 }
 
 async function main(): Promise<void> {
-  text.addEventListener("input", () => {
-    clearTimeout(pause);
-    view.showBusy();
-    pause = setTimeout(() => void answer(), PAUSE);
-  });
+  text.addEventListener("input", () => ask(PAUSE));
   view.element("again", HTMLButtonElement).addEventListener("click", () => void forget().then(() => location.reload()));
   try {
     bundle = address();

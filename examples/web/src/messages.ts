@@ -11,7 +11,8 @@ export interface Scored {
 /** A head: an adapter's own, or the base's where `name` is null. */
 export interface Head {
   readonly name: string | null;
-  readonly labels: readonly string[];
+  /** Whether it answers with numbers of any size, and not with shares of 1. */
+  readonly regression: boolean;
 }
 
 export interface Opened {

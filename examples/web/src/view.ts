@@ -3,7 +3,6 @@ import type {Answer, Opened, Progress, Provider, Scored} from "./messages.js";
 
 /** How many scores are shown before one asks for all. */
 const SHOWN = 5;
-const PLACES = ["loading", "trouble", "form"] as const;
 
 let all = false;
 
@@ -14,10 +13,12 @@ export function element<E extends HTMLElement>(id: string, kind: new () => E): E
   throw new TypeError(`The page has no ${kind.name} called ${id}.`);
 }
 
+/** Shows that a bundle is being opened; what is there for another provider stays. */
 export function showLoading(): void {
   element("progress", HTMLProgressElement).removeAttribute("value");
   element("loaded", HTMLElement).textContent = "Looking for the bundle …";
-  place("loading");
+  element("loading", HTMLElement).hidden = false;
+  element("trouble", HTMLElement).hidden = true;
 }
 
 /** Shows how much has been read; after the last byte, the model is made ready. */
@@ -37,11 +38,11 @@ export function showTrouble(error: unknown): void {
   element("what", HTMLElement).textContent =
     name === "BundleError" ? "The bundle can’t be used" : name === "ProviderError" ? "It can’t run there" : "That didn’t work";
   element("why", HTMLElement).textContent = message;
-  place("trouble");
+  settle("trouble");
 }
 
 export function showForm(): void {
-  place("form");
+  settle("form");
 }
 
 /** Shows radio buttons as switches; `chosen` is told of the value that is switched to. */
@@ -62,17 +63,20 @@ export function showSwitches(
 }
 
 export function showExamples(texts: readonly string[], chosen: (text: string) => void): void {
-  const lines = texts.flatMap((text) => {
+  const items = texts.map((text) => {
     const button = make("button", {type: "button", textContent: text});
     button.addEventListener("click", () => chosen(text));
-    return [button, make("br", {})];
+    const item = make("li", {});
+    item.append(button);
+    return item;
   });
-  element("try", HTMLElement).replaceChildren(...(lines.length ? ["Try: ", ...lines] : []));
+  element("try", HTMLElement).replaceChildren(...items);
+  element("try", HTMLElement).hidden = items.length === 0;
 }
 
 export function showFacts({modelType, bytes, threads}: Omit<Opened, "heads">): void {
-  const run = threads === 1 ? "1 thread" : `${threads} threads`;
-  element("facts", HTMLElement).textContent = `${modelType}, ${(bytes / 1e6).toFixed(0)} MB, ${run}`;
+  const used = threads === 1 ? "1 thread" : `${threads} threads`;
+  element("facts", HTMLElement).textContent = `${modelType}, ${(bytes / 1e6).toFixed(0)} MB, ${used}`;
 }
 
 /** Says that what is shown is no longer the answer, until the next is. */
@@ -90,30 +94,32 @@ export function showNothing(): void {
   element("time", HTMLElement).textContent = "";
 }
 
-export function showAnswer({scores, ms}: Answer, provider: Provider): void {
+export function showAnswer({scores, ms}: Answer, provider: Provider, regression: boolean): void {
   const [first] = scores;
   if (!first) return showNothing();
   element("answer", HTMLElement).ariaBusy = "false";
   const best = element("best", HTMLElement);
   best.className = "best";
-  best.replaceChildren(first.label, " ", make("small", {textContent: shown(first.score)}));
-  showScores(scores);
+  best.replaceChildren(first.label, " ", make("small", {textContent: shown(first.score, regression)}));
+  showScores(scores, regression);
   element("time", HTMLElement).textContent = `${ms.toFixed(0)} ms with ${provider === "wasm" ? "WASM" : "WebGPU"}`;
 }
 
-function showScores(scores: readonly Scored[]): void {
+function showScores(scores: readonly Scored[], regression: boolean): void {
   const list = element("scores", HTMLElement);
   const some = all ? scores : scores.slice(0, SHOWN);
   // Rows stay where they are, so that their bars move from one answer to the next.
   while (list.children.length > some.length) list.lastElementChild?.remove();
-  some.forEach((scored, index) => fill((list.children[index] as HTMLElement | undefined) ?? list.appendChild(row()), scored));
+  for (const [index, scored] of some.entries()) {
+    fill((list.children[index] as HTMLElement | undefined) ?? list.appendChild(row()), scored, regression);
+  }
   const more = element("more", HTMLButtonElement);
   more.hidden = scores.length <= SHOWN;
   more.textContent = all ? `Show the best ${SHOWN}` : `Show all ${scores.length} labels`;
   more.ariaExpanded = String(all);
   more.onclick = () => {
     all = !all;
-    showScores(scores);
+    showScores(scores, regression);
   };
 }
 
@@ -125,22 +131,24 @@ function row(): HTMLElement {
   return item;
 }
 
-function fill(item: HTMLElement, {label, score}: Scored): void {
+function fill(item: HTMLElement, {label, score}: Scored, regression: boolean): void {
   const [name, value, track] = item.children as unknown as [HTMLElement, HTMLDataElement, HTMLElement];
   name.textContent = label;
-  value.textContent = shown(score);
+  value.textContent = shown(score, regression);
   value.value = String(score);
-  (track.firstElementChild as HTMLElement).style.transform = `scaleX(${Math.min(Math.max(score, 0), 1)})`;
+  track.hidden = regression;
+  if (!regression) (track.firstElementChild as HTMLElement).style.transform = `scaleX(${score})`;
 }
 
-/** Returns a score as people read it; the logits of a regression are no shares. */
-function shown(score: number): string {
-  return score >= 0 && score <= 1 ? `${(100 * score).toFixed(1)} %` : score.toFixed(3);
+/** Returns a score as people read it; the numbers of a regression are no shares. */
+function shown(score: number, regression: boolean): string {
+  return regression ? score.toFixed(3) : `${(100 * score).toFixed(1)} %`;
 }
 
-/** Shows one of the places and hides the others. */
-function place(id: (typeof PLACES)[number]): void {
-  for (const each of PLACES) element(each, HTMLElement).hidden = each !== id;
+/** Ends the loading with what is there now. */
+function settle(shown: "trouble" | "form"): void {
+  element("loading", HTMLElement).hidden = true;
+  for (const id of ["trouble", "form"]) element(id, HTMLElement).hidden = id !== shown;
 }
 
 function make<K extends keyof HTMLElementTagNameMap>(

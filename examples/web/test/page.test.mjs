@@ -9,7 +9,6 @@ import {promisify} from "node:util";
 import {copyBundle} from "../build.mjs";
 import {serve} from "../serve.mjs";
 import {app, build, cases, HERE, launch} from "./browser.mjs";
-import {refusingProxy} from "./proxy.mjs";
 
 const TOLERANCES = {wasm: 1e-5, webgpu: 1e-4};
 const TEXTS = [
@@ -20,46 +19,51 @@ const TEXTS = [
   ["tones", "see you at six, naïve café — 東京 🙂"],
   ["banking", "I have been waiting for my new card for two weeks now."],
 ];
+/** Adapters of a method each: a LoRA, a DoRA, a bottleneck. */
+const METHODS = ["intents", "tones", "banking"];
 const shots = join(build, "screenshots");
 const pages = join(build, "pages");
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
-let browser, proxy, server;
+const log = join(build, "network.json");
+
+let browser, server;
 
 before(async () => {
   await rm(pages, {recursive: true, force: true});
   await mkdir(shots, {recursive: true});
-  proxy = await refusingProxy();
-  browser = await launch({proxy: proxy.address});
+  browser = await launch({log});
   server = await serve({"/": app, "/pages/": pages});
 });
 
 after(async () => {
   await browser?.close();
   await server?.close();
-  await proxy?.close();
 });
 
-/** Opens the page as a visitor who has never been there, and waits until it answers or says why not. */
-async function visit(t, {path = "/", from = server, by = browser, prepare = async () => {}} = {}) {
+/** Opens the page as a visitor who has never been there, and waits until it answers, or, with `trouble`, says why not. */
+async function visit(t, {path = "/", from = server, by = browser, trouble = false, prepare = async () => {}} = {}) {
   const visitor = await by.createBrowserContext();
   t.after(() => visitor.close());
   const page = await visitor.newPage();
   await prepare(page);
   await page.goto(from.address + path);
-  await settled(page);
+  await settled(page, trouble);
   return page;
 }
 
-function settled(page) {
-  return page.waitForSelector("#form:not([hidden]), #trouble:not([hidden])", {timeout: 120_000});
+async function settled(page, trouble = false) {
+  await page.waitForSelector("#loading[hidden]", {timeout: 120_000});
+  const place = await page.waitForSelector("#form:not([hidden]), #trouble:not([hidden])");
+  const [id, text] = await place.evaluate(({id, innerText}) => [id, innerText]);
+  assert.equal(id, trouble ? "trouble" : "form", text);
 }
 
-/** Types a text in place of what is there. */
-async function type(page, text) {
-  await page.click("#text", {count: 3});
-  await page.keyboard.press("Backspace");
-  await page.type("#text", text);
+/** Puts a text in place of what is there, as from a clipboard. */
+async function put(page, text) {
+  await page.focus("#text");
+  await page.$eval("#text", (field) => field.select());
+  await page.keyboard.sendCharacter(text);
 }
 
 async function choose(page, group, value) {
@@ -94,19 +98,21 @@ function differences(got, expected) {
 describe("answers", async () => {
   const expected = await python(join(app, "bundle"), TEXTS);
   for (const [provider, tolerance] of Object.entries(TOLERANCES)) {
+    // A GPU in software takes seconds for a run: a text for each method is enough there.
+    const asked = [...TEXTS.entries()].filter(([, [adapter]]) => provider === "wasm" || METHODS.includes(adapter));
     test(`those of Python with ${provider}`, async (t) => {
       const page = await visit(t);
       await choose(page, "providers", provider);
       await settled(page);
       let worst = 0;
-      for (const [index, [adapter, text]] of TEXTS.entries()) {
+      for (const [index, [adapter, text]] of asked) {
         await choose(page, "adapters", adapter);
-        await type(page, text);
+        await put(page, text);
         worst = Math.max(worst, ...differences(await scores(page), expected[index]));
       }
       assert.ok(worst <= tolerance, `a score differs by ${worst}`);
       assert.match(await page.$eval("#time", (shown) => shown.textContent), provider === "wasm" ? /WASM/ : /WebGPU/);
-      t.diagnostic(`${TEXTS.length} texts, largest difference of a score ${worst.toExponential(1)}`);
+      t.diagnostic(`${asked.length} texts, largest difference of a score ${worst.toExponential(1)}`);
     });
   }
 });
@@ -114,12 +120,12 @@ describe("answers", async () => {
 test("a text is answered while it is typed, and its label changes with the adapter", async (t) => {
   const page = await visit(t);
   await choose(page, "adapters", "reviews");
-  await type(page, "You have won a free phone, I love it!");
+  await page.type("#text", "URGENT! You have won a phone, and I love it. Call 09061701461 now to claim it.", {delay: 5});
   await scores(page);
   assert.equal(await best(page), "positive");
   await choose(page, "adapters", "spam");
-  await page.waitForFunction(() => document.getElementById("best").firstChild.textContent === "spam");
-  await page.screenshot({path: join(shots, "light.png"), fullPage: true});
+  await scores(page);
+  assert.equal(await best(page), "spam");
 });
 
 test("the base is offered where it has a head, and a regression's answer is no share", async (t) => {
@@ -131,7 +137,7 @@ test("the base is offered where it has a head, and a regression's answer is no s
   const expected = await python(join(pages, "headed"), asked);
   for (const [index, [name, text]] of asked.entries()) {
     await choose(page, "adapters", name ?? "");
-    await type(page, text);
+    await put(page, text);
     const worst = Math.max(...differences(await scores(page), expected[index]));
     assert.ok(worst <= TOLERANCES.wasm, `${name}: a score differs by ${worst}`);
   }
@@ -143,19 +149,19 @@ test("a broken bundle is told of, and loads when it is mended", async (t) => {
   await copyBundle(join(cases, "bundles/headed"), folder);
   const weights = await readFile(join(folder, "model.onnx.data"));
   await writeFile(join(folder, "model.onnx.data"), weights.map((byte, index) => (index === 1000 ? byte ^ 1 : byte)));
-  const page = await visit(t, {path: "/?bundle=pages/broken"});
+  const page = await visit(t, {path: "/?bundle=pages/broken", trouble: true});
   assert.match(await alert(page), /can’t be used[^]*model\.onnx\.data: has the sha256/);
   await page.screenshot({path: join(shots, "broken.png"), fullPage: true});
   await writeFile(join(folder, "model.onnx.data"), weights);
-  await page.click("#again");
-  await page.waitForSelector("#form:not([hidden])");
+  await Promise.all([page.waitForNavigation(), page.click("#again")]);
+  await settled(page);
 });
 
 test("a bundle that is not there is told of, and one from elsewhere is not asked for", async (t) => {
-  const page = await visit(t, {path: "/?bundle=nowhere"});
+  const page = await visit(t, {path: "/?bundle=nowhere", trouble: true});
   assert.match(await alert(page), /edgeadapt\.json/);
   await page.goto(`${server.address}/?bundle=${encodeURIComponent("http://elsewhere.test/bundle")}`);
-  await settled(page);
+  await settled(page, true);
   assert.match(await alert(page), /elsewhere\.test is not where this page is from/);
 });
 
@@ -166,7 +172,7 @@ test("it works without its server after the first visit", async (t) => {
   await page.reload();
   await settled(page);
   await choose(page, "adapters", "banking");
-  await type(page, "My card has not arrived");
+  await put(page, "My card has not arrived");
   await scores(page);
   assert.equal(await best(page), "card_arrival");
 });
@@ -184,9 +190,10 @@ test("a server that sends no headers gives threads from the second visit on", as
 
 test("the GPU is offered only where there is one", async (t) => {
   const cpu = await launch({webgpu: false});
-  t.after(() => cpu.close());
   const offered = (page) => page.$$eval('input[name="providers"]', (inputs) => inputs.map(({value}) => value));
-  assert.deepEqual(await offered(await visit(t, {by: cpu})), ["wasm"]);
+  const page = await visit(t, {by: cpu});
+  t.after(() => cpu.close());
+  assert.deepEqual(await offered(page), ["wasm"]);
   assert.deepEqual(await offered(await visit(t)), ["wasm", "webgpu"]);
 });
 
@@ -203,7 +210,6 @@ test("all of it is done with the keyboard", async (t) => {
   await page.keyboard.press("Tab");
   assert.equal(await focused(), "text");
   await page.keyboard.type("hello");
-  await scores(page);
   await page.keyboard.press("Tab");
   await page.keyboard.press("Enter");
   await page.waitForFunction(() => document.getElementById("text").value.length > 5);
@@ -216,7 +222,7 @@ describe("what it looks like", () => {
       const page = await visit(t);
       await page.emulateMediaFeatures([{name: "prefers-color-scheme", value: scheme}]);
       await choose(page, "adapters", "intents");
-      await type(page, TEXTS[2][1]);
+      await put(page, TEXTS[2][1]);
       await scores(page);
       await page.screenshot({path: join(shots, `${scheme}.png`), fullPage: true});
       await page.evaluate(axe);
@@ -230,7 +236,7 @@ describe("what it looks like", () => {
     const phone = {width: 360, height: 740, deviceScaleFactor: 2, isMobile: true, hasTouch: true};
     const page = await visit(t, {prepare: (page) => page.setViewport(phone)});
     await choose(page, "adapters", "banking");
-    await type(page, TEXTS[5][1]);
+    await put(page, TEXTS[5][1]);
     await page.waitForFunction(() => document.getElementById("best").firstChild.textContent === "card_arrival");
     await page.screenshot({path: join(shots, "phone.png"), fullPage: true});
     await scores(page);
@@ -241,7 +247,7 @@ describe("what it looks like", () => {
 
   test("nothing moves where one asks for less motion", async (t) => {
     const page = await visit(t);
-    await type(page, "hello");
+    await put(page, "hello");
     await scores(page);
     const moves = () => page.$eval(".bar", (bar) => getComputedStyle(bar).transitionDuration !== "0s");
     assert.equal(await moves(), true);
@@ -250,6 +256,12 @@ describe("what it looks like", () => {
   });
 });
 
-test("nothing was asked of anyone but its own server", () => {
-  assert.deepEqual(proxy.asked, []);
+test("neither the page nor its workers ask anyone but their own server", async () => {
+  await browser.close();
+  const {constants, events} = JSON.parse(await readFile(log, "utf8"));
+  const begun = events.filter(({type, params}) => type === constants.logEventTypes.URL_REQUEST_START_JOB && params?.url);
+  // Chromium asks for its own sake, too, and then no origin is what it does so for.
+  const own = begun.filter(({params}) => params.initiator?.startsWith("http")).map(({params}) => new URL(params.url));
+  assert.ok(own.some(({pathname}) => pathname === "/bundle/model.onnx.data"));
+  assert.deepEqual(own.filter(({hostname}) => hostname !== "127.0.0.1").map(({href}) => href), []);
 });

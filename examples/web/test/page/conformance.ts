@@ -83,28 +83,28 @@ interface Answered {
 
 async function outcomeOf(asked: Case, provider: Provider, folders: string[]): Promise<Answered | Refused> {
   let step: Step = "open";
+  let bundle: Bundle | undefined;
   try {
     const key = JSON.stringify([asked.bundle, asked.add, asked.remove, provider]);
     if (kept?.key !== key) {
-      await kept?.bundle.close();
-      kept = undefined;
-      const bundle = await open(new URL(asked.bundle, ROOT).href, {provider, threads: 1, adapters: folders, ort});
-      kept = {key, bundle};
+      bundle = await open(new URL(asked.bundle, ROOT).href, {provider, threads: 1, adapters: folders, ort});
       step = "add";
       for (const {folder, name} of asked.add ?? []) await bundle.add(new URL(folder, ROOT).href, name);
       for (const name of asked.remove ?? []) bundle.remove(name);
+      // Closed only now: what ONNX Runtime has compiled for a GPU goes with the last model that is open.
+      await kept?.bundle.close();
+      kept = {key, bundle};
     }
     step = "run";
-    const {bundle} = kept;
+    ({bundle} = kept);
     if (!asked.inputs) return {outputs: {}, labels: null, adapters: bundle.adapters};
     const inputs = Object.entries(asked.inputs).map(async ([name, record]) => [name, await tensorOf(record)] as const);
     const outputs = await bundle.run(Object.fromEntries(await Promise.all(inputs)), asked.adapter);
     const labels = Array.isArray(asked.adapter) ? null : await bundle.labels(asked.adapter);
     return {outputs, labels, adapters: bundle.adapters};
   } catch (error) {
-    // A bundle that refused to add is not the one that the key says; one that refused a run is as it was.
-    if (step === "add") await kept?.bundle.close();
-    if (step === "add") kept = undefined;
+    // What refused to add is not kept; what refused a run is as it was.
+    if (step === "add") await bundle?.close();
     return {step, error};
   }
 }
