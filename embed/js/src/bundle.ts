@@ -203,7 +203,7 @@ class OpenBundle implements Bundle {
       throw new UnsupportedError(`${this.folder.where} has no tokenizer.\nRun it with tensors of your own.`);
     }
     const bytes = await readFile(this.folder, this.manifest.files, record.file);
-    return readTokenizer(this.folder.within(record.file).where, bytes, record);
+    return readTokenizer(this.folder.within(record.file).where, bytes, record.max_length);
   }
 
   /** Works with adapters that are chosen here and now, and kept until the work is done. */

@@ -1,10 +1,14 @@
-/** Texts to tokens, with the library of Hugging Face and the bundle's `tokenizer.json`, and tokens to a model's inputs. */
-import {Tokenizer as Library} from "@huggingface/tokenizers";
-
-import {BundleError, InputError, reason} from "./errors.js";
+/** Texts to tokens, by the bundle's `tokenizer.json`, and tokens to a model's inputs. */
+import {BundleError, InputError, UnsupportedError} from "./errors.js";
+import {JsonError, parseJson} from "./json.js";
 import type {Manifest} from "./manifest.js";
 import type {Tensor} from "./tensor.js";
-import {checkSupported} from "./tokenizer_kinds.js";
+import {type AddedTokens, readAddedTokens} from "./tokenizer/added_tokens.js";
+import {type Normaliser, readNormaliser} from "./tokenizer/normaliser.js";
+import {type PostProcessor, processed, readPostProcessor, specialCount} from "./tokenizer/post_processor.js";
+import {type PreTokeniser, readPreTokeniser} from "./tokenizer/pre_tokeniser.js";
+import {Part} from "./tokenizer/reading.js";
+import {readWords, type Words} from "./tokenizer/words.js";
 
 /** What a manifest says of its tokenizer. */
 type TokenizerRecord = NonNullable<Manifest["tokenizer"]>;
@@ -25,71 +29,93 @@ export interface Tokenizer {
   encode(text: string, pair?: string | null, maxLength?: number): Tokens;
 }
 
-/** What a post-processor makes of the tokens of a text, or of a pair. */
-interface Processed {
-  readonly tokens: readonly string[];
-  readonly token_type_ids?: readonly number[];
-}
-type PostProcessor = (first: string[], second: string[] | null, special: boolean) => Processed;
-
 /**
- * Reads a tokenizer from the bytes of its file; `where` is its path, for messages.
+ * Reads a tokenizer from the bytes of its file; `where` is its path, for messages. `maxLength` is what texts are cut to
+ * where nothing else is asked.
  *
- * @throws BundleError where the file is none, UnsupportedError where its tokens would not be exact.
+ * These kinds have the ids of the tokenizers library, and all else is refused by name:
+ *
+ *     normalizer      BertNormalizer, Lowercase, NFC, NFD, Prepend, Replace of a String, Sequence, StripAccents
+ *     added_tokens    special or not, with single_word, lstrip, rstrip and normalized
+ *     pre_tokenizer   BertPreTokenizer, ByteLevel, Digits, Sequence, Split by the patterns of GPT-2, Llama 3 and Qwen2
+ *     model           BPE without dropout, affixes and byte_fallback; WordPiece
+ *     post_processor  BertProcessing, ByteLevel, RobertaProcessing, Sequence, TemplateProcessing
+ *
+ * @throws BundleError where the file is none, UnsupportedError where it is of another kind.
  */
-export function readTokenizer(where: string, bytes: Uint8Array, record: TokenizerRecord): Tokenizer {
-  let library: Library;
+export function readTokenizer(where: string, bytes: Uint8Array, maxLength: number): Tokenizer {
   try {
-    const document: unknown = JSON.parse(new TextDecoder("utf-8", {fatal: true}).decode(bytes));
-    checkSupported(where, document);
-    library = new Library(document as object, {});
+    const root = new Part("tokenizer", parseJson(bytes));
+    root.only(
+      ...["version", "truncation", "padding", "added_tokens", "normalizer"],
+      ...["pre_tokenizer", "post_processor", "decoder", "model"],
+    );
+    if (root.has("version") && root.text("version") !== "1.0") throw root.unsupported(`the version "${root.text("version")}"`);
+    const words = readWords(root.value("model"), JSON.parse(new TextDecoder().decode(bytes)) as {model?: object});
+    const normaliser = readNormaliser(root.value("normalizer"));
+    const preTokeniser = readPreTokeniser(root.value("pre_tokenizer"));
+    const postProcessor = readPostProcessor(root.value("post_processor"));
+    const added = readAddedTokens(root.value("added_tokens"), words.vocabulary, normaliser);
+    return new BundleTokenizer({words, normaliser, preTokeniser, postProcessor, ...added}, maxLength);
   } catch (error) {
-    if (error instanceof Error && error.name === "UnsupportedError") throw error;
-    throw new BundleError(`${where} can't be read as a tokenizer: ${reason(error)}\nExport the bundle again.`, {
-      cause: error,
-    });
+    if (error instanceof UnsupportedError) throw new UnsupportedError(`${where}: ${error.message}`);
+    if (error instanceof BundleError) throw new BundleError(`${where}: ${error.message}`);
+    if (error instanceof JsonError) throw new BundleError(`${where} is not JSON: ${error.message}.\nExport the bundle again.`);
+    throw error;
   }
-  return new BundleTokenizer(library, record);
+}
+
+/** What a text goes through, in this order but for the words. */
+interface Steps {
+  readonly plain: AddedTokens;
+  readonly normaliser: Normaliser;
+  readonly normal: AddedTokens;
+  readonly preTokeniser: PreTokeniser;
+  readonly words: Words;
+  readonly postProcessor: PostProcessor;
 }
 
 class BundleTokenizer implements Tokenizer {
-  private readonly library: Library;
-  private readonly record: TokenizerRecord;
+  private readonly steps: Steps;
+  private readonly maxLength: number;
 
-  constructor(library: Library, record: TokenizerRecord) {
-    this.library = library;
-    this.record = record;
+  constructor(steps: Steps, maxLength: number) {
+    this.steps = steps;
+    this.maxLength = maxLength;
   }
 
-  encode(text: string, pair: string | null = null, maxLength = this.record.max_length): Tokens {
-    const process = this.library.post_processor as unknown as PostProcessor | null;
-    let first = this.library.tokenize(text);
-    let second = pair === null ? null : this.library.tokenize(pair);
-    const special = process ? process([], second && [], true).tokens.length : 0;
-    if (maxLength) {
-      if (maxLength < special) {
-        throw new InputError(`A maxLength of ${maxLength} leaves no room for ${special} special tokens.`);
-      }
-      const [most, mostOfPair] = longestFirst(maxLength - special, first.length, second?.length ?? 0);
-      first = first.slice(0, most);
-      second = second && second.slice(0, mostOfPair);
+  encode(text: string, pair: string | null = null, maxLength = this.maxLength): Tokens {
+    if (!Number.isSafeInteger(maxLength) || maxLength < 0) {
+      throw new InputError(`maxLength: got ${String(maxLength)}, expected a whole number of 0 or more.`);
     }
-    const processed = process
-      ? process(first, second, true)
-      : {tokens: [...first, ...(second ?? [])], token_type_ids: [...first.map(() => 0), ...(second ?? []).map(() => 1)]};
-    const ids = BigInt64Array.from(processed.tokens, (token) => BigInt(this.id(token)));
-    const types = processed.token_type_ids;
+    const template = this.steps.postProcessor[pair === null ? "single" : "pair"];
+    const texts = [this.idsOf(text), ...(pair === null ? [] : [this.idsOf(pair)])];
+    const special = specialCount(template);
+    if (maxLength && maxLength < special) {
+      throw new InputError(`A maxLength of ${maxLength} leaves no room for ${special} special tokens.`);
+    }
+    const room = maxLength ? maxLength - special : Infinity;
+    const most = longestFirst(room, texts[0]?.length ?? 0, texts[1]?.length ?? 0);
+    const {ids, typeIds} = processed(template, texts.map((each, index) => each.slice(0, most[index])));
     return {
-      ids,
-      typeIds: types ? BigInt64Array.from(types, BigInt) : new BigInt64Array(ids.length),
+      ids: BigInt64Array.from(ids, BigInt),
+      typeIds: BigInt64Array.from(typeIds, BigInt),
       mask: new BigInt64Array(ids.length).fill(1n),
     };
   }
 
-  private id(token: string): number {
-    const id = this.library.token_to_id(token);
-    if (id === undefined) throw new InputError(`The vocabulary has no token '${token}'.`);
-    return id;
+  /** Returns the ids of a text, without special tokens. */
+  private idsOf(text: string): number[] {
+    const {plain, normaliser, normal, preTokeniser, words} = this.steps;
+    if (typeof text !== "string") throw new InputError(`text: got ${typeof text}, expected a string.`);
+    if (/\p{Cs}/u.test(text)) throw new InputError("The text holds half of a surrogate pair, which is no character.");
+    return plain.split(text).flatMap((piece) => {
+      if (typeof piece === "number") return [piece];
+      const whole = normaliser(piece);
+      return normal.split(whole).flatMap((part) =>
+        typeof part === "number" ? [part] : preTokeniser(part).flatMap((word) => (word === "" ? [] : words.ids(word))),
+      );
+    });
   }
 }
 
