@@ -7,7 +7,7 @@ import {fileURLToPath} from "node:url";
 import {build} from "esbuild";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
-const STATIC = ["index.html", "style.css", "icon.svg", "app.webmanifest"];
+const STATIC = ["index.html", "style.css", "form.css", "icon.svg", "app.webmanifest"];
 /** ONNX Runtime's own: the CPU's, and the GPU's, which is twice as large and loaded only where it is switched to. */
 const RUNTIMES = ["ort-wasm-simd-threaded", "ort-wasm-simd-threaded.asyncify"];
 const SHELL = [...STATIC, "app.js", "classifier.js", ...["mjs", "wasm"].map((end) => `ort/${RUNTIMES[0]}.${end}`)];

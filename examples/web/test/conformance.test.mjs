@@ -15,7 +15,7 @@ const TOLERANCES = {wasm: 1e-5, webgpu: 1e-4};
 /** Of a model in fp16, as tests/conformance/README.md has it. */
 const HALF = 5e-3;
 
-const asked = JSON.parse(readFileSync(join(cases, "cases.json"), "utf8")).cases;
+const {cases: asked, texts} = JSON.parse(readFileSync(join(cases, "cases.json"), "utf8"));
 let browser, hasHalf, page, server;
 
 before(async () => {
@@ -77,6 +77,19 @@ for (const [provider, tolerance] of Object.entries(TOLERANCES)) {
     }
   });
 }
+
+describe("tokens", () => {
+  // Those of real models lie in no bundle, and are asked in Node; the page's own tests have a real one.
+  const bundles = new Set(texts.filter(({tokenizer}) => tokenizer.startsWith("bundles/")).map(({tokenizer}) => tokenizer));
+  for (const tokenizer of bundles) {
+    test(tokenizer, async (t) => {
+      const own = texts.filter((each) => each.tokenizer === tokenizer);
+      const bundle = tokenizer.slice(0, tokenizer.lastIndexOf("/"));
+      assert.deepEqual(await page.evaluate((...asked) => globalThis.tokenize(...asked), bundle, own), []);
+      t.diagnostic(`${own.length} texts`);
+    });
+  }
+});
 
 test("every fault that is listed as unseen is a case", () => {
   const names = new Set(asked.map(({name}) => name));

@@ -9,6 +9,7 @@ import {promisify} from "node:util";
 import {copyBundle} from "../build.mjs";
 import {serve} from "../serve.mjs";
 import {app, build, cases, HERE, launch} from "./browser.mjs";
+import {hold} from "./held.mjs";
 
 const TOLERANCES = {wasm: 1e-5, webgpu: 1e-4};
 const TEXTS = [
@@ -41,14 +42,17 @@ after(async () => {
   await server?.close();
 });
 
-/** Opens the page as a visitor who has never been there, and waits until it answers, or, with `trouble`, says why not. */
-async function visit(t, {path = "/", from = server, by = browser, trouble = false, prepare = async () => {}} = {}) {
+/**
+ * Opens the page as a visitor who has never been there, and waits until it answers; with `trouble`, until it says why it
+ * can't; with `loading`, for nothing.
+ */
+async function visit(t, {path = "/", from = server, by = browser, trouble, loading, prepare = async () => {}} = {}) {
   const visitor = await by.createBrowserContext();
   t.after(() => visitor.close());
   const page = await visitor.newPage();
   await prepare(page);
   await page.goto(from.address + path);
-  await settled(page, trouble);
+  if (!loading) await settled(page, trouble);
   return page;
 }
 
@@ -126,6 +130,17 @@ test("a text is answered while it is typed, and its label changes with the adapt
   await choose(page, "adapters", "spam");
   await scores(page);
   assert.equal(await best(page), "spam");
+});
+
+test("how much has come is shown while it loads", async (t) => {
+  const slow = await hold(server.address, "/bundle/model.onnx.data");
+  t.after(() => slow.close());
+  const page = await visit(t, {from: slow, loading: true});
+  await page.waitForFunction(() => document.getElementById("progress").value > 0.4);
+  assert.match(await page.$eval("#loaded", (shown) => shown.textContent), /^Loading \d+ of \d+ MB$/);
+  await page.screenshot({path: join(shots, "loading.png"), fullPage: true});
+  slow.goOn();
+  await settled(page);
 });
 
 test("the base is offered where it has a head, and a regression's answer is no share", async (t) => {

@@ -37,7 +37,11 @@ interface Refused {
 
 const ROOT = new URL("/cases/", location.href);
 const ARRAYS = {
-  float32: Float32Array, float64: Float64Array, float16: Uint16Array, int64: BigInt64Array, int32: Int32Array,
+  float32: Float32Array,
+  float64: Float64Array,
+  float16: Uint16Array,
+  int64: BigInt64Array,
+  int32: Int32Array,
   bool: Uint8Array,
 } as const;
 
@@ -57,7 +61,7 @@ async function ask(asked: Case, provider: Provider, folders: string[], tolerance
   const outcome = await outcomeOf(asked, provider, folders);
   if (asked.step !== undefined) return verdict(refusalProblems(asked, outcome));
   if ("error" in outcome) return verdict([`refused at ${outcome.step}: ${outcome.error}`]);
-  const problems: string[] = [];
+  const problems = outcome.provider === provider ? [] : [`runs on ${outcome.provider}`];
   for (const key of ["labels", "adapters"] as const) {
     const [got, expected] = [outcome[key], asked[key]].map((value) => JSON.stringify(value));
     if (got !== expected) problems.push(`${key}: got ${got}, expected ${expected}`);
@@ -76,6 +80,7 @@ async function ask(asked: Case, provider: Provider, folders: string[], tolerance
 }
 
 interface Answered {
+  readonly provider: string;
   readonly outputs: Record<string, Tensor | Tensor[]>;
   readonly labels: readonly string[] | null;
   readonly adapters: readonly string[];
@@ -97,11 +102,12 @@ async function outcomeOf(asked: Case, provider: Provider, folders: string[]): Pr
     }
     step = "run";
     ({bundle} = kept);
-    if (!asked.inputs) return {outputs: {}, labels: null, adapters: bundle.adapters};
+    const facts = {provider: bundle.provider, adapters: bundle.adapters};
+    if (!asked.inputs) return {...facts, outputs: {}, labels: null};
     const inputs = Object.entries(asked.inputs).map(async ([name, record]) => [name, await tensorOf(record)] as const);
     const outputs = await bundle.run(Object.fromEntries(await Promise.all(inputs)), asked.adapter);
     const labels = Array.isArray(asked.adapter) ? null : await bundle.labels(asked.adapter);
-    return {outputs, labels, adapters: bundle.adapters};
+    return {...facts, outputs, labels};
   } catch (error) {
     // What refused to add is not kept; what refused a run is as it was.
     if (step === "add") await bundle?.close();
@@ -146,14 +152,37 @@ async function tensorOf({file, dtype, shape}: ArrayRecord): Promise<Tensor> {
 }
 
 function numbersOf({dtype, data}: Tensor): number[] {
-  return Array.from(data as ArrayLike<number | bigint>, (value) => (dtype === "float16" ? half(value as number) : Number(value)));
+  const numberOf = dtype === "float16" ? half : Number;
+  return Array.from(data as ArrayLike<number>, numberOf);
 }
 
 /** Returns the number that the bits of a float16 are. */
 function half(bits: number): number {
   const [exponent, fraction] = [(bits >> 10) & 31, bits & 1023];
-  const size = exponent === 31 ? (fraction ? NaN : Infinity) : exponent ? (1 + fraction / 1024) * 2 ** (exponent - 15) : fraction * 2 ** -24;
+  const finite = exponent ? (1 + fraction / 1024) * 2 ** (exponent - 15) : fraction * 2 ** -24;
+  const size = exponent < 31 ? finite : fraction ? NaN : Infinity;
   return bits & 0x8000 ? -size : size;
 }
 
-Object.assign(globalThis, {ask});
+/** A text of `cases.json`, and its tokens. */
+interface Text {
+  readonly text: string;
+  readonly pair: string | null;
+  readonly max_length: number;
+  readonly ids: readonly number[];
+  readonly type_ids: readonly number[];
+}
+
+/** Returns those of the texts to which a bundle's tokenizer gives other tokens. */
+async function tokenize(bundle: string, texts: readonly Text[]): Promise<readonly Text[]> {
+  const opened = await open(new URL(bundle, ROOT).href, {provider: "wasm", threads: 1, adapters: [], ort});
+  const tokenizer = await opened.tokenizer();
+  const wrong = texts.filter(({text, pair, max_length, ids, type_ids}) => {
+    const tokens = tokenizer.encode(text, pair, max_length);
+    return String(tokens.ids) !== String(ids) || String(tokens.typeIds) !== String(type_ids);
+  });
+  await opened.close();
+  return wrong;
+}
+
+Object.assign(globalThis, {ask, tokenize});
