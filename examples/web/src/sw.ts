@@ -17,7 +17,11 @@ worker.addEventListener("install", (event) => {
   event.waitUntil(
     caches.open(KEPT).then(async (cache) => {
       // Past the browser's own cache, which may hold files of an earlier build.
-      const load = async (path: string) => cache.put(path, isolated(await fetch(path, {cache: "no-cache"})));
+      const load = async (path: string) => {
+        const found = await fetch(path, {cache: "no-cache"});
+        if (!found.ok) throw new TypeError(`${path}: HTTP ${found.status}`);
+        await cache.put(path, isolated(found));
+      };
       await Promise.all(APP.shell.map(load));
     }),
   );

@@ -1,7 +1,7 @@
 // The page in Chromium: what it answers beside Python, and what it is like to use.
 import assert from "node:assert/strict";
 import {execFile} from "node:child_process";
-import {mkdir, readFile, rm, writeFile} from "node:fs/promises";
+import {cp, mkdir, readFile, rm, writeFile} from "node:fs/promises";
 import {createRequire} from "node:module";
 import {join} from "node:path";
 import {after, before, describe, test} from "node:test";
@@ -22,6 +22,8 @@ const TEXTS = [
 ];
 /** Adapters of a method each: a LoRA, a DoRA, a bottleneck. */
 const METHODS = ["intents", "tones", "banking"];
+/** A bundle that opens at once: a tiny base with a head, and an adapter that is a regression. */
+const SMALL = "/?bundle=pages/headed";
 const shots = join(build, "screenshots");
 const pages = join(build, "pages");
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -35,6 +37,7 @@ before(async () => {
   await mkdir(shots, {recursive: true});
   browser = await launch({log});
   server = await serve({"/": app, "/pages/": pages});
+  await copyBundle(join(cases, "bundles/headed"), join(pages, "headed"));
 });
 
 after(async () => {
@@ -144,8 +147,7 @@ test("how much has come is shown while it loads", async (t) => {
 });
 
 test("the base is offered where it has a head, and a regression's answer is no share", async (t) => {
-  await copyBundle(join(cases, "bundles/headed"), join(pages, "headed"));
-  const page = await visit(t, {path: "/?bundle=pages/headed"});
+  const page = await visit(t, {path: SMALL});
   const names = await page.$$eval('input[name="adapters"]', (inputs) => inputs.map(({value}) => value));
   assert.deepEqual(names, ["", "keeps", "mood", "norms", "price", "tuned"]);
   const asked = ["", "keeps", "price"].map((name) => [name || null, "four red apples"]);
@@ -192,10 +194,28 @@ test("it works without its server after the first visit", async (t) => {
   assert.equal(await best(page), "card_arrival");
 });
 
-test("a server that sends no headers gives threads from the second visit on", async (t) => {
-  const plain = await serve({"/": app}, {headers: {}});
+test("a reload past all caches works, too", async (t) => {
+  const page = await visit(t, {path: SMALL});
+  await Promise.all([page.waitForNavigation(), page.createCDPSession().then((cdp) => cdp.send("Page.reload", {ignoreCache: true}))]);
+  await settled(page);
+  assert.equal(await page.evaluate(() => navigator.serviceWorker.controller), null);
+});
+
+test("a page whose service worker fails works, too", async (t) => {
+  const broken = join(build, "without");
+  await rm(broken, {recursive: true, force: true});
+  await cp(app, broken, {recursive: true, filter: (path) => !path.endsWith("icon.svg") && !path.startsWith(join(app, "bundle"))});
+  const plain = await serve({"/": broken, "/pages/": pages});
   t.after(() => plain.close());
-  const page = await visit(t, {from: plain});
+  // Its worker can't be installed, since a file is not there that it wants to keep.
+  const page = await visit(t, {path: SMALL, from: plain});
+  assert.equal(await page.evaluate(() => navigator.serviceWorker.controller), null);
+});
+
+test("a server that sends no headers gives threads from the second visit on", async (t) => {
+  const plain = await serve({"/": app, "/pages/": pages}, {headers: {}});
+  t.after(() => plain.close());
+  const page = await visit(t, {path: SMALL, from: plain});
   const facts = () => page.$eval("#facts", (shown) => shown.textContent);
   assert.match(await facts(), /\b1 thread\b/);
   await page.reload();
@@ -206,10 +226,10 @@ test("a server that sends no headers gives threads from the second visit on", as
 test("the GPU is offered only where there is one", async (t) => {
   const cpu = await launch({webgpu: false});
   const offered = (page) => page.$$eval('input[name="providers"]', (inputs) => inputs.map(({value}) => value));
-  const page = await visit(t, {by: cpu});
+  const page = await visit(t, {path: SMALL, by: cpu});
   t.after(() => cpu.close());
   assert.deepEqual(await offered(page), ["wasm"]);
-  assert.deepEqual(await offered(await visit(t)), ["wasm", "webgpu"]);
+  assert.deepEqual(await offered(await visit(t, {path: SMALL})), ["wasm", "webgpu"]);
 });
 
 test("all of it is done with the keyboard", async (t) => {
