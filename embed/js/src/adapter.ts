@@ -1,5 +1,5 @@
 /** An adapter in memory: one array for every slot, its own or a neutral. */
-import {PAST} from "./consistency.js";
+import {CACHE} from "./consistency.js";
 import {AdapterError, BundleError} from "./errors.js";
 import {type Folder, verifyFiles} from "./files.js";
 import {checkFit} from "./fit.js";
@@ -88,7 +88,7 @@ export async function readAdapter(folder: Folder, name: string, manifest: Manife
     // Without a head, labels of an adapter are its names for the base's.
     labels: record.labels ?? (hasHead ? null : manifest.labels),
     problemType: record.problem_type ?? (hasHead ? null : manifest.problem_type),
-    hasCache: [...weights.keys()].some((array) => array.startsWith(PAST)),
+    hasCache: record.sites[CACHE] !== undefined,
   };
 }
 
@@ -124,7 +124,8 @@ function neutral(slot: Slot, labels: number, where: string): Cell | null {
   const {shape, fill} = slot.neutral;
   const stretched = shape.map((length, axis) => (labels && slot.shape[axis] === "labels" ? labels : length));
   const tensor = filled(slot.dtype, stretched, fill);
-  if (!tensor) throw new BundleError(`${where}: the neutral of slot ${slot.name} is ${fill}, which no ${slot.dtype} is.`);
+  if (!tensor)
+    throw new BundleError(`${where}: the neutral of slot ${slot.name} is ${fill}, which no ${slot.dtype} is.`);
   return {tensor};
 }
 

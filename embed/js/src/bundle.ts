@@ -96,8 +96,8 @@ export async function openBundle(platform: Platform, location: string, options: 
   });
   if (manifest.generation && "encoder" in manifest.generation) {
     throw new UnsupportedError(
-      `${folder.where} has an encoder, which runs once, and a decoder, which runs for every token; this package runs a ` +
-        "model in one step.\nUse edgeadapt's Python runtime.",
+      `${folder.where} has an encoder, which runs once, and a decoder, which runs for every token; this package runs ` +
+        "a model in one step.\nUse edgeadapt's Python runtime.",
     );
   }
   const model = await platform.openModel(folder, manifest, files);
@@ -154,17 +154,15 @@ class OpenBundle implements Bundle {
 
   async tokenizer(): Promise<Tokenizer> {
     this.checkOpen();
-    this.reading ??= this.readTokenizer().catch((error: unknown) => {
-      this.reading = null;
-      throw error;
-    });
-    return this.reading;
+    return this.keptTokenizer();
   }
 
   async classify(texts: readonly string[], adapter: Choice = null): Promise<Label[][]> {
-    const names = Array.isArray(adapter) ? [...(adapter as (string | null)[])] : texts.map(() => adapter as string | null);
+    const names = Array.isArray(adapter)
+      ? [...(adapter as (string | null)[])]
+      : texts.map(() => adapter as string | null);
     return this.leased(names, async (rows) =>
-      classifyTexts(this.manifest, await this.tokenizer(), texts, rows, (inputs, some) => {
+      classifyTexts(this.manifest, await this.keptTokenizer(), texts, rows, (inputs, some) => {
         checkInputs(this.manifest, inputs);
         return this.runRows(inputs, some);
       }),
@@ -174,7 +172,9 @@ class OpenBundle implements Bundle {
   async add(location: string, name?: string): Promise<void> {
     this.checkOpen();
     if (typeof location !== "string" || !location) {
-      throw new ConfigError(`location: got ${String(location)}, expected the path or the address of an adapter's folder.`);
+      throw new ConfigError(
+        `location: got ${String(location)}, expected the path or the address of an adapter's folder.`,
+      );
     }
     const folder = this.platform.folder(location);
     await this.store.add(name ?? (await readName(folder)), folder);
@@ -197,6 +197,15 @@ class OpenBundle implements Bundle {
     if (this.closing) throw new ConfigError(`${this.folder.where} is closed.\nOpen it again.`);
   }
 
+  /** Reads the tokenizer once; where that fails, the next call tries again. */
+  private keptTokenizer(): Promise<Tokenizer> {
+    this.reading ??= this.readTokenizer().catch((error: unknown) => {
+      this.reading = null;
+      throw error;
+    });
+    return this.reading;
+  }
+
   private async readTokenizer(): Promise<Tokenizer> {
     const record = this.manifest.tokenizer;
     if (!record) {
@@ -210,7 +219,10 @@ class OpenBundle implements Bundle {
   private async leased<T>(names: readonly (string | null)[], work: (rows: Adapter[]) => Promise<T>): Promise<T> {
     this.checkOpen();
     const lease = this.store.lease(names);
-    const working = lease.adapters().then(work).finally(() => lease.leave());
+    const working = lease
+      .adapters()
+      .then(work)
+      .finally(() => lease.leave());
     this.running.add(working);
     try {
       return await working;
@@ -245,27 +257,27 @@ class OpenBundle implements Bundle {
     apart: boolean,
   ): Promise<Part> {
     const {manifest, model} = this;
-    const feeds: Record<string, Value> = {};
-    const passing: Value[] = [];
-    for (const {name, shape} of manifest.inputs) {
+    const passing = manifest.inputs.map(({name, shape}): [string, Value] => {
       const axis = shape.indexOf("batch");
       const tensor = inputs[name] as Tensor;
-      passing.push((feeds[name] = model.value(name, apart && axis >= 0 ? takeRows(tensor, axis, pass) : tensor)));
-    }
+      return [name, model.value(name, apart && axis >= 0 ? takeRows(tensor, axis, pass) : tensor)];
+    });
+    const staying: [string, Value][] = [];
     const chosen = pass.map((row) => rows[row] as Adapter);
     const filling = stackRows(manifest, chosen);
     for (const [order, {name}] of manifest.slots.entries()) {
       const cell = filling[order] as Cell;
       const stays = chosen.some((adapter) => adapter.filling[order] === cell);
-      if (stays) feeds[name] = cell.value ??= model.place(cell.tensor);
-      else passing.push((feeds[name] = model.value(name, cell.tensor)));
+      if (stays) staying.push([name, (cell.value ??= model.place(cell.tensor))]);
+      else passing.push([name, model.value(name, cell.tensor)]);
     }
     try {
-      const part = await model.run(feeds, manifest.outputs.map(({name}) => name));
+      const outputs = manifest.outputs.map(({name}) => name);
+      const part = await model.run(Object.fromEntries([...passing, ...staying]), outputs);
       checkPart(manifest, part);
       return part;
     } finally {
-      passing.forEach((value) => value.dispose());
+      passing.forEach(([, value]) => value.dispose());
     }
   }
 }
@@ -284,4 +296,3 @@ function checkRows(batch: number | null, rows: number): void {
   }
   if (rows === 0) throw new InputError("The batch is empty, so there is no row to run an adapter for.");
 }
-

@@ -21,7 +21,7 @@ type Run = (inputs: Record<string, Tensor>, rows: readonly Adapter[]) => Promise
 /**
  * Returns all labels of each text with their scores, best first; `rows` has an adapter for each text.
  *
- * @throws UnsupportedError where the bundle does something else, InputError where the adapters are not one for each text.
+ * @throws UnsupportedError where the bundle does something else, InputError where adapters are not one for each text.
  */
 export async function classifyTexts(
   manifest: Manifest,
@@ -33,7 +33,9 @@ export async function classifyTexts(
   if (manifest.task !== "text-classification" || !manifest.outputs.some(({name}) => name === "logits")) {
     throw new UnsupportedError(`A bundle for ${manifest.task} classifies no texts.\nCall run(...) with tensors.`);
   }
-  const wrong = texts.flatMap((text, index) => (typeof text === "string" ? [] : [`input ${index}: got ${typeof text}`]));
+  const wrong = texts.flatMap((text, index) =>
+    typeof text === "string" ? [] : [`input ${index}: got ${typeof text}`],
+  );
   refuse(InputError, "Every input has to be a text:", wrong, "");
   if (rows.length !== texts.length) {
     throw new InputError(`A list of adapters has one for each text: got ${rows.length} for ${texts.length} texts.`);
@@ -44,7 +46,8 @@ export async function classifyTexts(
     const some = rows.slice(start, start + BATCH);
     const inputs = batchOf(manifest, tokens.slice(start, start + BATCH));
     const {logits} = await run(inputs, some);
-    for (const [row, adapter] of some.entries()) results.push(labelled(rowOf(logits as Tensor | Tensor[], row), adapter));
+    for (const [row, adapter] of some.entries())
+      results.push(labelled(rowOf(logits as Tensor | Tensor[], row), adapter));
   }
   return results;
 }

@@ -50,7 +50,9 @@ export function refuse(
   remedy: string,
 ): void {
   if (problems.length === 0) return;
-  const shown = problems.slice(0, MOST_PROBLEMS).map((problem) => `  ${cut(problem.replace(/[\r\n]/g, "?"), MOST_LETTERS)}`);
+  const shown = problems
+    .slice(0, MOST_PROBLEMS)
+    .map((problem) => `  ${cut(problem.replace(/[\r\n]/g, "?"), MOST_LETTERS)}`);
   if (problems.length > MOST_PROBLEMS) shown.push(`  and ${problems.length - MOST_PROBLEMS} more`);
   throw new kind([headline, ...shown, ...(remedy ? [remedy] : [])].join("\n"));
 }

@@ -1,6 +1,6 @@
 /**
- * Which files an ONNX model keeps its weights in. A browser has no folder that ONNX Runtime could look into, so they are
- * handed over with the model. Of the protocol buffer only that is read which leads to a tensor:
+ * Which files an ONNX model keeps its weights in. A browser has no folder that ONNX Runtime could look into, so they
+ * are handed over with the model. Of the protocol buffer only that is read which leads to a tensor:
  *
  *     ModelProto      graph = 7, functions = 25
  *     GraphProto      node = 1, initializer = 5, sparse_initializer = 15
@@ -32,11 +32,17 @@ const MOST_DEPTH = 100;
  * @throws BundleError where the model is cut or damaged.
  */
 export function externalLocations(where: string, model: Uint8Array): string[] {
+  if (isOrtFormat(model)) return [];
   const found = new Set<string>();
   if (!collect(model, "model", found, 0)) {
     throw new BundleError(`${where} is no ONNX model.\nCopy the bundle again, or export it again.`);
   }
   return [...found];
+}
+
+/** Tells whether a model is in ONNX Runtime's own format, which holds its weights. */
+function isOrtFormat(model: Uint8Array): boolean {
+  return new TextDecoder("latin1").decode(model.subarray(4, 8)) === "ORTM";
 }
 
 /** Adds the locations in a message; false where it is damaged. */

@@ -64,8 +64,13 @@ function layers({generation, inputs}: Manifest): TensorRecord[] {
 }
 
 function spareArrays(check: Check): string[] {
-  const taken = new Set([...filledSlots(check).map(({slot}) => slot.name), ...layers(check.manifest).map(({name}) => name)]);
-  return [...check.weights.keys()].filter((name) => !taken.has(name)).map((name) => `${name}: the model has no such slot`);
+  const taken = new Set([
+    ...filledSlots(check).map(({slot}) => slot.name),
+    ...layers(check.manifest).map(({name}) => name),
+  ]);
+  return [...check.weights.keys()]
+    .filter((name) => !taken.has(name))
+    .map((name) => `${name}: the model has no such slot`);
 }
 
 function arrayProblems(check: Check): string[] {
@@ -92,7 +97,10 @@ function slotProblems(slot: Slot, array: Tensor): string[] {
 
 /** Says where free dimensions of what it brings, and of the neutrals beside it, have several lengths. */
 function disagreements(check: Check): string[] {
-  const dimensions = new Map<string, {symbol: string; brought: boolean; seen: {name: string; length: number; own: boolean}[]}>();
+  const dimensions = new Map<
+    string,
+    {symbol: string; brought: boolean; seen: {name: string; length: number; own: boolean}[]}
+  >();
   for (const {slot, own, tensor} of filledSlots(check)) {
     for (const [axis, symbol] of slot.shape.entries()) {
       if (!tensor || axis === 0 || typeof symbol !== "string") continue;
@@ -144,7 +152,8 @@ function cacheProblems({record, weights, manifest}: Check): string[] {
     const what = "it brings keys and values of the cache";
     return brings ? [`${what}, of which sites.${CACHE} in adapter.json says nothing`] : [];
   }
-  if (!inputs.length) return [`${CACHE}: this model generates no text, so it has no cache that could begin with anything`];
+  if (!inputs.length)
+    return [`${CACHE}: this model generates no text, so it has no cache that could begin with anything`];
   const dtype = (inputs[0] as TensorRecord).dtype;
   const problems = inputs.flatMap((layer) => layerProblems(layer, weights.get(layer.name), dtype));
   if (problems.length) return problems;
@@ -153,7 +162,8 @@ function cacheProblems({record, weights, manifest}: Check): string[] {
   const said = Object.values(site)[0]?.rank;
   const positions = manifest.generation?.positions ?? Infinity;
   if (least !== most) return [`${CACHE}: ${least} tokens in one layer, ${most} in another`];
-  if (most >= positions) return [`${CACHE}: ${most} tokens leave no room for a text in the model's ${positions} positions`];
+  if (most >= positions)
+    return [`${CACHE}: ${most} tokens leave no room for a text in the model's ${positions} positions`];
   return most === said ? [] : [`${CACHE}: rank ${said} in adapter.json, ${most} tokens in its arrays`];
 }
 
@@ -162,8 +172,12 @@ function layerProblems(layer: TensorRecord, array: Tensor | undefined, dtype: st
   if (!array) return [`${layer.name}: missing`];
   const {shape} = array;
   const fits =
-    shape.length === 4 && layer.shape.length === 4 && shape[0] === 1 && shape[2] !== 0 &&
-    shape[1] === layer.shape[1] && shape[3] === layer.shape[3];
+    shape.length === 4 &&
+    layer.shape.length === 4 &&
+    shape[0] === 1 &&
+    shape[2] !== 0 &&
+    shape[1] === layer.shape[1] &&
+    shape[3] === layer.shape[3];
   if (!fits) {
     const expected = `${shown(layer.shape)} with 1 for batch and one token or more`;
     return [`${layer.name}: got ${shown(shape)}, expected ${expected}`];

@@ -13,7 +13,8 @@ const USAGE = 0x80 | 0x04 | 0x08;
  */
 export async function checkGpu(): Promise<void> {
   const adapter = await globalThis.navigator?.gpu?.requestAdapter();
-  if (!adapter) throw new ProviderError("webgpu: this browser has no GPU for it.\nOpen the bundle with the provider wasm.");
+  if (!adapter)
+    throw new ProviderError("webgpu: this browser has no GPU for it.\nOpen the bundle with the provider wasm.");
 }
 
 /** Copies an array into a buffer of the GPU, which goes when the value is disposed of. */

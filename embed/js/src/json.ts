@@ -1,4 +1,4 @@
-/** JSON, strictly by RFC 8259: no NaN, no key twice, no half of a surrogate pair, nothing after the end, valid UTF-8. */
+/** JSON, strictly by RFC 8259: no NaN, no key twice, no half of a surrogate pair, nothing behind its end, UTF-8. */
 
 /** A number, and whether it is written without a fraction and an exponent. */
 export class JsonNumber {
@@ -19,7 +19,14 @@ const MOST_DEPTH = 512;
 const MOST_VALUES = 1 << 22;
 
 const ESCAPES: Readonly<Record<string, string>> = {
-  '"': '"', "\\": "\\", "/": "/", b: "\b", f: "\f", n: "\n", r: "\r", t: "\t",
+  '"': '"',
+  "\\": "\\",
+  "/": "/",
+  b: "\b",
+  f: "\f",
+  n: "\n",
+  r: "\r",
+  t: "\t",
 };
 const NUMBER = /-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?/y;
 const PLAIN = /[^"\\\u0000-\u001f]*/y;
@@ -98,7 +105,11 @@ class Parser {
       return value;
     }
     if (first === '"') return this.string();
-    for (const [word, value] of [["null", null], ["true", true], ["false", false]] as const) {
+    for (const [word, value] of [
+      ["null", null],
+      ["true", true],
+      ["false", false],
+    ] as const) {
       if (this.text.startsWith(word, this.at)) {
         this.at += word.length;
         return value;

@@ -212,7 +212,9 @@ function checkFormat(where: string, document: Json, formats: readonly string[]):
         "Update edgeadapt, or export again with this version.",
     );
   }
-  throw new BundleError(`${where} has the format ${format}, which was never released; this edgeadapt reads ${highest}.`);
+  throw new BundleError(
+    `${where} has the format ${format}, which was never released; this edgeadapt reads ${highest}.`,
+  );
 }
 
 function versionOf(format: string): [number, number] | null {

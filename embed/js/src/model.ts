@@ -79,7 +79,9 @@ export function checkRuntime(ort: unknown, key: "node" | "web", required: string
   const [got, wanted] = [release(version), release(required)];
   const part = got.findIndex((number, index) => number !== wanted[index]);
   if (part >= 0 && (got[part] as number) < (wanted[part] as number)) {
-    throw new BundleError(`The bundle needs ONNX Runtime ${required}, and onnxruntime-${key} is ${version}.\nUpdate it.`);
+    throw new BundleError(
+      `The bundle needs ONNX Runtime ${required}, and onnxruntime-${key} is ${version}.\nUpdate it.`,
+    );
   }
 }
 
@@ -108,7 +110,7 @@ export class Model {
   /**
    * Opens a model, which is a path or its bytes, and compares it with the manifest.
    *
-   * @throws BundleError where it can't be opened or is another one.
+   * @throws BundleError where it can't be opened or is another one, ProviderError where ONNX Runtime can't begin.
    */
   static async open(
     ort: OnnxRuntime,
@@ -121,7 +123,10 @@ export class Model {
     try {
       session = await device.turn(() => ort.InferenceSession.create(model, {...sessionOptions(manifest), ...options}));
     } catch (error) {
-      if (error instanceof EdgeAdaptError) throw error;
+      // Nothing of the model was looked at: its WebAssembly can't be fetched, say.
+      if (reason(error).startsWith("no available backend")) {
+        throw new ProviderError(`ONNX Runtime can't begin: ${reason(error)}`, {cause: error});
+      }
       throw new BundleError(`ONNX Runtime can't open ${manifest.model.file}: ${reason(error)}`, {cause: error});
     }
     const opened = new Model(ort, session, device);

@@ -51,8 +51,11 @@ async function load(): Promise<unknown> {
     const {default: module} = (await import("onnxruntime-node")) as {default: unknown};
     return module;
   } catch (error) {
-    throw new ProviderError(`onnxruntime-node can't be loaded: ${reason(error)}\nInstall it: npm install onnxruntime-node`, {
-      cause: error,
-    });
+    throw new ProviderError(
+      `onnxruntime-node can't be loaded: ${reason(error)}\nInstall it: npm install onnxruntime-node`,
+      {
+        cause: error,
+      },
+    );
   }
 }

@@ -160,7 +160,7 @@ async function readAll(file: FileHandle, size: number): Promise<Uint8Array<Array
 
 /** Fills `target` from a place in a file. */
 async function readInto(file: FileHandle, target: Uint8Array, position: number): Promise<void> {
-  for (let done = 0; done < target.length; ) {
+  for (let done = 0; done < target.length;) {
     const {bytesRead} = await file.read(target, done, target.length - done, position + done);
     if (bytesRead === 0) throw new FileProblem("became shorter while it was read");
     done += bytesRead;

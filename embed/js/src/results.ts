@@ -58,13 +58,14 @@ export function joinParts(
   passes: readonly Pass[],
   labels: readonly number[],
 ): Outputs {
-  const joined: Outputs = {};
-  for (const output of outputs) {
-    joined[output.name] = isJoined(output, passes.length, labels)
-      ? joinRows(output, parts, passes, labels)
-      : ((parts[0] as Part).get(output.name) as Tensor);
-  }
-  return joined;
+  return Object.fromEntries(
+    outputs.map((output) => [
+      output.name,
+      isJoined(output, passes.length, labels)
+        ? joinRows(output, parts, passes, labels)
+        : ((parts[0] as Part).get(output.name) as Tensor),
+    ]),
+  );
 }
 
 function joinRows(

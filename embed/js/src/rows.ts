@@ -39,9 +39,9 @@ export function stackRows({slots}: Manifest, rows: readonly Adapter[]): Filling 
     const cells = rows.map(({filling}) => filling[order] as Cell);
     const [one] = cells as [Cell];
     const same = cells.every((cell) => cell === one);
-    const inner = slot.shape.slice(1).map((length) =>
-      typeof length === "number" ? length : (lengths.get(freeDimension(slot, length)) as number),
-    );
+    const inner = slot.shape
+      .slice(1)
+      .map((length) => (typeof length === "number" ? length : (lengths.get(freeDimension(slot, length)) as number)));
     if (same && inner.every((length, axis) => length === one.tensor.shape[axis + 1])) return one;
     return {tensor: stacked(slot, inner, same ? [one] : cells)};
   });

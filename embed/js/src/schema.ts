@@ -59,7 +59,9 @@ export const text = textWhere("text that is not empty", (value) => value !== "")
 export const path = textWhere("a relative path with / and no '..'", (value) => pathProblem(value) === null);
 export const adapterName = textWhere("a safe name for an adapter", (value) => nameProblem(value) === null);
 export const sha256 = textWhere("a sha256 of 64 lowercase hex digits", (value) => /^[0-9a-f]{64}$/.test(value));
-export const fingerprint = textWhere("'sha256:' and 64 lowercase hex digits", (value) => /^sha256:[0-9a-f]{64}$/.test(value));
+export const fingerprint = textWhere("'sha256:' and 64 lowercase hex digits", (value) =>
+  /^sha256:[0-9a-f]{64}$/.test(value),
+);
 export const atLeast = textWhere("'>=' and a version, such as '>=1.23'", (value) => /^>=\d+\.\d+(\.\d+)?$/.test(value));
 
 /** Reads one of a few texts. */

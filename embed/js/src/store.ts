@@ -138,9 +138,7 @@ export class Store {
 
   private checkFree(name: string): void {
     if (!this.entries.has(name)) return;
-    throw new AdapterError(
-      `There is an adapter '${name}' already.\nRemove it first, or give this one another name.`,
-    );
+    throw new AdapterError(`There is an adapter '${name}' already.\nRemove it first, or give this one another name.`);
   }
 
   private unknown(name: string): never {

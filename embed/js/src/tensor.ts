@@ -43,7 +43,7 @@ const KINDS = {
 /** The dtypes of a bundle's arrays. */
 export type DType = keyof typeof KINDS;
 
-/** An array: values in row-major order. A float16 is given as its bits, in a Uint16Array; an int64 as a BigInt64Array. */
+/** An array: values in row-major order. A float16 is its bits, in a Uint16Array; an int64 is a BigInt. */
 export interface Tensor {
   readonly dtype: DType;
   readonly shape: readonly number[];

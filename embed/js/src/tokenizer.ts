@@ -50,7 +50,8 @@ export function readTokenizer(where: string, bytes: Uint8Array, maxLength: numbe
       ...["version", "truncation", "padding", "added_tokens", "normalizer"],
       ...["pre_tokenizer", "post_processor", "decoder", "model"],
     );
-    if (root.has("version") && root.text("version") !== "1.0") throw root.unsupported(`the version "${root.text("version")}"`);
+    if (root.has("version") && root.text("version") !== "1.0")
+      throw root.unsupported(`the version "${root.text("version")}"`);
     const words = readWords(root.value("model"), JSON.parse(new TextDecoder().decode(bytes)) as {model?: object});
     const normaliser = readNormaliser(root.value("normalizer"));
     const preTokeniser = readPreTokeniser(root.value("pre_tokenizer"));
@@ -60,7 +61,8 @@ export function readTokenizer(where: string, bytes: Uint8Array, maxLength: numbe
   } catch (error) {
     if (error instanceof UnsupportedError) throw new UnsupportedError(`${where}: ${error.message}`);
     if (error instanceof BundleError) throw new BundleError(`${where}: ${error.message}`);
-    if (error instanceof JsonError) throw new BundleError(`${where} is not JSON: ${error.message}.\nExport the bundle again.`);
+    if (error instanceof JsonError)
+      throw new BundleError(`${where} is not JSON: ${error.message}.\nExport the bundle again.`);
     throw error;
   }
 }
@@ -96,7 +98,10 @@ class BundleTokenizer implements Tokenizer {
     }
     const room = maxLength ? maxLength - special : Infinity;
     const most = longestFirst(room, texts[0]?.length ?? 0, texts[1]?.length ?? 0);
-    const {ids, typeIds} = processed(template, texts.map((each, index) => each.slice(0, most[index])));
+    const {ids, typeIds} = processed(
+      template,
+      texts.map((each, index) => each.slice(0, most[index])),
+    );
     return {
       ids: BigInt64Array.from(ids, BigInt),
       typeIds: BigInt64Array.from(typeIds, BigInt),
@@ -112,20 +117,23 @@ class BundleTokenizer implements Tokenizer {
     return plain.split(text).flatMap((piece) => {
       if (typeof piece === "number") return [piece];
       const whole = normaliser(piece);
-      return normal.split(whole).flatMap((part) =>
-        typeof part === "number" ? [part] : preTokeniser(part).flatMap((word) => (word === "" ? [] : words.ids(word))),
-      );
+      return normal
+        .split(whole)
+        .flatMap((part) =>
+          typeof part === "number"
+            ? [part]
+            : preTokeniser(part).flatMap((word) => (word === "" ? [] : words.ids(word))),
+        );
     });
   }
 }
 
-/** Returns how many tokens of each half are left of `most`, the longer one cut first, as the tokenizers library does. */
+/** Returns how many tokens of each half are left of `most`: the longer is cut first, as the tokenizers library does. */
 export function longestFirst(most: number, first: number, second: number): [number, number] {
   if (first + second <= most) return [first, second];
   const shorter = Math.min(first, second);
   // Where the shorter one alone leaves less than itself for the longer one, both get a half, the longer the odd token.
-  const [less, more] =
-    2 * shorter > most ? [Math.floor(most / 2), Math.ceil(most / 2)] : [shorter, most - shorter];
+  const [less, more] = 2 * shorter > most ? [Math.floor(most / 2), Math.ceil(most / 2)] : [shorter, most - shorter];
   return first > second ? [more, less] : [less, more];
 }
 

@@ -61,9 +61,17 @@ function weightsOf(
   files: ReadonlyMap<string, Uint8Array>,
 ): {path: string; data: Uint8Array}[] {
   const folder = model.file.includes("/") ? model.file.slice(0, model.file.lastIndexOf("/") + 1) : "";
-  const found = externalLocations(where, bytes).map((path) => ({path, data: files.get(folder + path.replace(/^\.\//, ""))}));
+  const found = externalLocations(where, bytes).map((path) => ({
+    path,
+    data: files.get(folder + path.replace(/^\.\//, "")),
+  }));
   const missing = found.filter(({data}) => !data).map(({path}) => `${path}: is not in $.files`);
-  refuse(BundleError, `${where} keeps weights in files that the bundle doesn't list:`, missing, "Export the bundle again.");
+  refuse(
+    BundleError,
+    `${where} keeps weights in files that the bundle doesn't list:`,
+    missing,
+    "Export the bundle again.",
+  );
   return found as {path: string; data: Uint8Array}[];
 }
 
@@ -72,9 +80,12 @@ async function load(provider: "wasm" | "webgpu" | "cpu"): Promise<unknown> {
     // Two builds of it: the one without a GPU is half as large.
     return provider === "webgpu" ? await import("onnxruntime-web/webgpu") : await import("onnxruntime-web/wasm");
   } catch (error) {
-    throw new ProviderError(`onnxruntime-web can't be loaded: ${reason(error)}\nInstall it: npm install onnxruntime-web`, {
-      cause: error,
-    });
+    throw new ProviderError(
+      `onnxruntime-web can't be loaded: ${reason(error)}\nInstall it: npm install onnxruntime-web`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 
@@ -122,6 +133,8 @@ class GpuDevice extends WasmDevice {
 
   override check(name: string, {shape}: Tensor): void {
     if (!shape.includes(0)) return;
-    throw new UnsupportedError(`${name}: it is empty, and WebGPU takes no empty tensor.\nOpen the bundle with the provider wasm.`);
+    throw new UnsupportedError(
+      `${name}: it is empty, and WebGPU takes no empty tensor.\nOpen the bundle with the provider wasm.`,
+    );
   }
 }

@@ -46,7 +46,9 @@ export class WebFolder implements Folder {
       throw new BundleError(`${where} ${error.message}.`);
     }
     if (content) return content;
-    throw new BundleError(`${where} has more than ${MOST_DOCUMENT} bytes, which are refused unread.\nIt is no ${name}.`);
+    throw new BundleError(
+      `${where} has more than ${MOST_DOCUMENT} bytes, which are refused unread.\nIt is no ${name}.`,
+    );
   }
 
   async look(path: string, size: number, wants: {sha256: boolean}): Promise<Found> {
@@ -113,7 +115,9 @@ async function upTo(response: Response, most: number): Promise<Uint8Array<ArrayB
 async function hashOf(content: Uint8Array<ArrayBuffer>): Promise<string> {
   // Pages that came over plain HTTP from elsewhere have no WebCrypto.
   if (!globalThis.crypto?.subtle) {
-    throw new ConfigError("A sha256 needs WebCrypto, which this page has not.\nServe it over https, or from localhost.");
+    throw new ConfigError(
+      "A sha256 needs WebCrypto, which this page has not.\nServe it over https, or from localhost.",
+    );
   }
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", content));
   return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");

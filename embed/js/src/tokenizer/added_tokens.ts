@@ -38,7 +38,7 @@ export class AddedTokens {
   split(text: string): Piece[] {
     const pieces: Piece[] = [];
     let from = 0;
-    for (let at = 0; at < text.length && this.byStart.size; ) {
+    for (let at = 0; at < text.length && this.byStart.size;) {
       const token = this.byStart.get(text[at] as string)?.find((each) => text.startsWith(each.text, at));
       if (!token) {
         at++;
@@ -48,12 +48,15 @@ export class AddedTokens {
       // The search goes on behind a token, even where it is none or took spaces with it.
       at = stop;
       if (token.singleWord && (endsInWord(text, start) || beginsWord(text, stop))) continue;
-      if (token.takesBefore) while (start > from && SPACES.test(text[start - 1] as string)) start--;
+      if (token.takesBefore) {
+        while (start > 0 && SPACES.test(text[start - 1] as string)) start--;
+        start = Math.max(start, from);
+      }
       if (token.takesBehind) while (stop < text.length && SPACES.test(text[stop] as string)) stop++;
       // Where it lies within the spaces that the one before took, the library has no answer either.
-      if (Math.max(start, from) > stop) throw overlap();
+      if (start > stop) throw overlap();
       if (from < start) pieces.push(text.slice(from, start));
-      if (Math.max(start, from) < stop) pieces.push(token.id);
+      if (start < stop) pieces.push(token.id);
       from = stop;
     }
     if (from < text.length) pieces.push(text.slice(from));

@@ -1,17 +1,21 @@
 /** From a text to its normal form. */
 import type {Json} from "../json.js";
 import {Part} from "./reading.js";
-import {SPACE} from "./unicode.js";
+import {canonical, CONTROL, MARK, NONSPACING, SPACE} from "./unicode.js";
 
 /** Returns the normal form of a text that isn't empty. */
 export type Normaliser = (text: string) => string;
 
-const CONTROL = /(?![\t\n\r])[\p{Cc}\p{Cf}\p{Co}\ufffd]/gu;
+const CONTROLS = new RegExp(`[${CONTROL}]`, "gu");
 const SPACES = new RegExp(`[${SPACE}]`, "gu");
-const CHINESE =
-  /[\u4e00-\u9fff\u3400-\u4dbf\u{20000}-\u{2a6df}\u{2a700}-\u{2b73f}\u{2b740}-\u{2b81f}\u{2b920}-\u{2ceaf}\uf900-\ufaff\u{2f800}-\u{2fa1f}]/gu;
-const NONSPACING = /\p{Mn}/gu;
-const MARK = /\p{M}/gu;
+/** BERT's idea of a Chinese character, which its blocks are; U+2B820 to U+2B91F are in none. */
+const CHINESE = new RegExp(
+  "[\\u3400-\\u4dbf\\u4e00-\\u9fff\\uf900-\\ufaff\\u{20000}-\\u{2a6df}\\u{2a700}-\\u{2b81f}" +
+    "\\u{2b920}-\\u{2ceaf}\\u{2f800}-\\u{2fa1f}]",
+  "gu",
+);
+const NONSPACINGS = new RegExp(`[${NONSPACING}]`, "gu");
+const MARKS = new RegExp(`[${MARK}]`, "gu");
 
 /** Reads `normalizer`, which may be null. */
 export function readNormaliser(value: Json | undefined): Normaliser {
@@ -28,12 +32,12 @@ function readSteps(part: Part): Normaliser[] {
       return [lower];
     case "NFC":
     case "NFD": {
-      const form = part.only("type").type;
-      return [(text) => text.normalize(form)];
+      const form = part.only("type").type === "NFC" ? "NFC" : "NFD";
+      return [(text) => canonical(text, form)];
     }
     case "StripAccents":
       part.only("type");
-      return [(text) => text.replace(MARK, "")];
+      return [(text) => text.replace(MARKS, "")];
     case "Prepend": {
       const prefix = part.only("type", "prepend").text("prepend");
       return [(text) => prefix + text];
@@ -57,9 +61,9 @@ function readBert(part: Part): Normaliser[] {
   const lowercase = part.flag("lowercase");
   const strips = part.has("strip_accents") ? part.flag("strip_accents") : lowercase;
   const steps: Normaliser[] = [];
-  if (part.flag("clean_text")) steps.push((text) => text.replace(CONTROL, "").replace(SPACES, " "));
+  if (part.flag("clean_text")) steps.push((text) => text.replace(CONTROLS, "").replace(SPACES, " "));
   if (part.flag("handle_chinese_chars")) steps.push((text) => text.replace(CHINESE, " $& "));
-  if (strips) steps.push((text) => text.normalize("NFD").replace(NONSPACING, ""));
+  if (strips) steps.push((text) => canonical(text, "NFD").replace(NONSPACINGS, ""));
   return lowercase ? [...steps, lower] : steps;
 }
 

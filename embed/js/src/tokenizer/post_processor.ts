@@ -27,7 +27,10 @@ export function specialCount(template: Template): number {
 }
 
 /** Puts texts into a template; each token with its type id. */
-export function processed(template: Template, texts: readonly (readonly number[])[]): {ids: number[]; typeIds: number[]} {
+export function processed(
+  template: Template,
+  texts: readonly (readonly number[])[],
+): {ids: number[]; typeIds: number[]} {
   const pieces = template.map(({text, ids, typeId}) => ({ids: text === undefined ? ids : (texts[text] ?? []), typeId}));
   return {
     ids: pieces.flatMap(({ids}) => ids),
@@ -88,12 +91,14 @@ function readTemplate(part: Part, key: "single" | "pair"): Template {
   return part.list(key).map((value) => {
     const piece = new Part(`${part.where}.${key}`, value).only("SpecialToken", "Sequence");
     const [kind] = piece.keys;
-    if (piece.keys.length !== 1 || kind === undefined) throw piece.broken("expected a SpecialToken or a Sequence in each piece");
+    if (piece.keys.length !== 1 || kind === undefined)
+      throw piece.broken("expected a SpecialToken or a Sequence in each piece");
     const inner = piece.part(kind).only("id", "type_id");
     const typeId = inner.whole("type_id");
     const id = inner.text("id");
     if (kind === "SpecialToken") return {ids: specialIds(specials, id), typeId};
-    if (id !== "A" && !(id === "B" && key === "pair")) throw piece.broken(`the sequence "${id.slice(0, 100)}" is not there`);
+    if (id !== "A" && !(id === "B" && key === "pair"))
+      throw piece.broken(`the sequence "${id.slice(0, 100)}" is not there`);
     return {text: id === "A" ? 0 : 1, ids: [], typeId};
   });
 }
@@ -103,6 +108,7 @@ function specialIds(specials: Part, name: string): number[] {
   if (!specials.has(name)) throw specials.broken(`"${name.slice(0, 100)}" is not there`);
   const token = specials.part(name).only("id", "ids", "tokens");
   const ids = token.list("ids").map(wholeOf);
-  if (ids.includes(null) || ids.length !== token.list("tokens").length) throw token.broken("ids: expected one for each token");
+  if (ids.includes(null) || ids.length !== token.list("tokens").length)
+    throw token.broken("ids: expected one for each token");
   return ids as number[];
 }

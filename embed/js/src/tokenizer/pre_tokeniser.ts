@@ -1,14 +1,14 @@
 /** From a text in its normal form to words. */
 import type {Json} from "../json.js";
 import {Part} from "./reading.js";
-import {PUNCTUATION, SPACE} from "./unicode.js";
+import {LETTER, NUMBER, NUMERIC, PUNCTUATION, SPACE} from "./unicode.js";
 
 /** Parts a piece of text; empty pieces are left out later. */
 export type PreTokeniser = (text: string) => string[];
 
 const BERT = new RegExp(`[${PUNCTUATION}]|[^${SPACE}${PUNCTUATION}]+`, "gu");
-const DIGIT = /\p{N}|\P{N}+/gu;
-const DIGITS = /\p{N}+|\P{N}+/gu;
+const DIGIT = new RegExp(`[${NUMERIC}]|[^${NUMERIC}]+`, "gu");
+const DIGITS = new RegExp(`[${NUMERIC}]+|[^${NUMERIC}]+`, "gu");
 
 const GPT2 = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 const llama3 = (numbers: string): string =>
@@ -24,8 +24,7 @@ const BYTES = bytesAsText();
 /** Reads `pre_tokenizer`, which may be null. */
 export function readPreTokeniser(value: Json | undefined): PreTokeniser {
   const steps = (value ?? null) === null ? [] : readSteps(new Part("pre_tokenizer", value));
-  return (text) =>
-    steps.reduce((pieces, step) => pieces.flatMap((piece) => (piece === "" ? [] : step(piece))), [text]);
+  return (text) => steps.reduce((pieces, step) => pieces.flatMap((piece) => (piece === "" ? [] : step(piece))), [text]);
 }
 
 function readSteps(part: Part): PreTokeniser[] {
@@ -61,28 +60,38 @@ function readByteLevel(part: Part): PreTokeniser {
   };
 }
 
-/** Reads Split. Keeping all pieces (Isolated) and removing what lies between matches (Removed, inverted) are the same. */
+/** Reads Split. Keeping all pieces (Isolated) and removing what is between matches (Removed, inverted) are the same. */
 function readSplit(part: Part): PreTokeniser {
   const source = part.part("pattern").only("Regex").text("Regex");
   const pattern = PATTERNS.get(source);
   const behavior = part.text("behavior");
-  if (!pattern) throw part.unsupported(`another regular expression than those of GPT-2, Llama 3 and Qwen2, ${source.slice(0, 300)},`);
+  if (!pattern)
+    throw part.unsupported(
+      `another regular expression than those of GPT-2, Llama 3 and Qwen2, ${source.slice(0, 300)},`,
+    );
   if (behavior !== (part.flag("invert") ? "Removed" : "Isolated")) {
     throw part.unsupported(`the behavior "${behavior}" with invert ${part.flag("invert")}`);
   }
   return (text) => text.match(pattern) ?? [];
 }
 
-/** Writes a pattern as JavaScript has it, with the white space of the library, and a long s for an s in any case. */
+/** Writes a pattern with the classes of the library, and a long s for an s in any case. */
 function compiled(source: string): RegExp {
   const anyCase = source
-    .replace(/\(\?i:(.*?)\)/, (_, inner: string) => inner.replace(/[a-z]/g, (letter) => `[${letter}${letter.toUpperCase()}]`))
+    .replace(/\(\?i:(.*?)\)/, (_, inner: string) =>
+      inner.replace(/[a-z]/g, (letter) => `[${letter}${letter.toUpperCase()}]`),
+    )
     .replaceAll("[sS]", "[sS\\u017f]");
-  const spaces = anyCase
-    .replaceAll("[^\\s", `[^${SPACE}`)
-    .replaceAll("\\s", `[${SPACE}]`)
-    .replaceAll("\\S", `[^${SPACE}]`);
-  return new RegExp(spaces, "gu");
+  const classes: Readonly<Record<string, string>> = {"\\s": SPACE, "\\p{L}": LETTER, "\\p{N}": NUMBER};
+  // A class stands within brackets, or alone.
+  const whole = anyCase
+    .replaceAll("\\S", `[^${SPACE}]`)
+    .replace(/\[\^[^\]]*\]|\\s|\\p\{[LN]\}/g, (found) =>
+      found.startsWith("[")
+        ? found.replace(/\\s|\\p\{[LN]\}/g, (name) => classes[name] as string)
+        : `[${classes[found] as string}]`,
+    );
+  return new RegExp(whole, "gu");
 }
 
 function bytesAsText(): string[] {

@@ -1,4 +1,4 @@
-/** Reads parts of a `tokenizer.json`: what this package does otherwise than the tokenizers library is refused by name. */
+/** Reads parts of a `tokenizer.json`: what would not be as the tokenizers library has it is refused by name. */
 import {BundleError, cut, UnsupportedError} from "../errors.js";
 import {type Json, JsonNumber} from "../json.js";
 
@@ -62,7 +62,9 @@ export class Part {
   }
 
   unsupported(what: string): UnsupportedError {
-    return new UnsupportedError(`${this.where}: ${what} is not supported.\nMake tokens with edgeadapt's Python runtime.`);
+    return new UnsupportedError(
+      `${this.where}: ${what} is not supported.\nMake tokens with edgeadapt's Python runtime.`,
+    );
   }
 
   broken(what: string): BundleError {

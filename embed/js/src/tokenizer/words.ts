@@ -40,7 +40,8 @@ export function readWords(value: Json | undefined, document: {readonly model?: o
       if (known === "") return [];
       return model([known]).map((token) => {
         const id = vocabulary.get(token) ?? (unknown === null ? undefined : vocabulary.get(unknown));
-        if (id === undefined) throw part.broken("the vocabulary lacks a word of the text, and the token for such words, too");
+        if (id === undefined)
+          throw part.broken("the vocabulary lacks a word of the text, and the token for such words, too");
         return id;
       });
     },
