@@ -10,6 +10,7 @@ const HERE = dirname(fileURLToPath(import.meta.url));
 const STATIC = ["index.html", "style.css", "form.css", "icon.svg", "app.webmanifest"];
 /** ONNX Runtime's own: the CPU's, and the GPU's, which is twice as large and loaded only where it is switched to. */
 const RUNTIMES = ["ort-wasm-simd-threaded", "ort-wasm-simd-threaded.asyncify"];
+/** What every visit needs; a bundle and the GPU's part are kept when they have been asked for. */
 const SHELL = [...STATIC, "app.js", "classifier.js", ...["mjs", "wasm"].map((end) => `ort/${RUNTIMES[0]}.${end}`)];
 
 /** How everything for a browser is bundled. Names are kept, since the names of errors are shown. */
@@ -26,7 +27,7 @@ export const BROWSER = {
 };
 
 /** Puts ONNX Runtime's WebAssembly into `out/ort`. */
-export async function copyRuntimes(out) {
+async function copyRuntimes(out) {
   const dist = dirname(createRequire(import.meta.url).resolve("onnxruntime-web"));
   const files = RUNTIMES.flatMap((name) => [`${name}.mjs`, `${name}.wasm`]);
   await Promise.all(files.map((file) => cp(join(dist, file), join(out, "ort", file))));
@@ -57,10 +58,14 @@ export async function copyBundle(bundle, to) {
 /** Returns the sha256 of all files, by their paths. */
 async function version(folder) {
   const entries = await readdir(folder, {withFileTypes: true, recursive: true});
-  const paths = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath ?? entry.path, entry.name));
+  const paths = entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath ?? entry.path, entry.name));
   const hash = createHash("sha256");
   for (const path of paths.sort()) {
-    const content = createHash("sha256").update(await readFile(path)).digest("hex");
+    const content = createHash("sha256")
+      .update(await readFile(path))
+      .digest("hex");
     hash.update(`${relative(folder, path).split(sep).join("/")}\0${content}\0`);
   }
   return hash.digest("hex").slice(0, 16);

@@ -40,7 +40,9 @@ export async function serve(folders, {port = 0, headers = ISOLATION} = {}) {
     response.setHeader("Content-Type", TYPES[extname(path)] ?? "application/octet-stream");
     response.setHeader("Content-Length", file.size);
     if (request.method === "HEAD") return void response.end();
-    createReadStream(path).on("error", () => response.destroy()).pipe(response);
+    createReadStream(path)
+      .on("error", () => response.destroy())
+      .pipe(response);
   });
   await new Promise((done, fail) => server.once("error", fail).listen(port, "127.0.0.1", done));
   const close = () =>
@@ -59,7 +61,9 @@ function found(folders, url) {
   } catch {
     return undefined;
   }
-  const prefix = Object.keys(folders).filter((each) => path.startsWith(each)).sort((a, b) => b.length - a.length)[0];
+  const prefix = Object.keys(folders)
+    .filter((each) => path.startsWith(each))
+    .sort((a, b) => b.length - a.length)[0];
   if (prefix === undefined || path.includes("\0")) return undefined;
   const inside = normalize(`/${path.slice(prefix.length)}`);
   return join(resolve(folders[prefix]), inside.endsWith("/") ? `${inside}index.html` : inside);

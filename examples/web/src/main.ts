@@ -36,7 +36,9 @@ async function open(provider: Provider): Promise<void> {
 function show({heads: found, ...facts}: Opened): void {
   heads = found;
   if (heads.length === 0) {
-    return view.showTrouble(new RefusedError({name: "UnsupportedError", message: "None of its adapters has labels."}));
+    const message =
+      "None of its adapters has labels, which is what this page shows.\nGive it one for text-classification.";
+    return view.showTrouble(new RefusedError({name: "UnsupportedError", message}));
   }
   if (!heads.some(({name}) => name === adapter)) adapter = first(heads);
   const names = heads.map(({name}) => ({value: name ?? "", label: name ?? "base"}));

@@ -30,7 +30,9 @@ worker.addEventListener("install", (event) => {
 worker.addEventListener("activate", (event) => {
   const others = async () => (await caches.keys()).filter((name) => name.startsWith("edgeadapt-") && name !== KEPT);
   event.waitUntil(
-    others().then((names) => Promise.all(names.map((name) => caches.delete(name)))).then(() => worker.clients.claim()),
+    others()
+      .then((names) => Promise.all(names.map((name) => caches.delete(name))))
+      .then(() => worker.clients.claim()),
   );
 });
 

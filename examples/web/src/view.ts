@@ -36,7 +36,11 @@ export function showProgress({loaded, total}: Progress): void {
 export function showTrouble(error: unknown): void {
   const {name, message} = error instanceof Error ? error : new Error(String(error));
   element("what", HTMLElement).textContent =
-    name === "BundleError" ? "The bundle can’t be used" : name === "ProviderError" ? "It can’t run there" : "That didn’t work";
+    name === "BundleError"
+      ? "The bundle can’t be used"
+      : name === "ProviderError"
+        ? "It can’t run there"
+        : "That didn’t work";
   element("why", HTMLElement).textContent = message;
   settle("trouble");
 }

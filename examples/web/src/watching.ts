@@ -23,7 +23,9 @@ export async function watch(bundle: string, told: (progress: Progress) => void):
 /** Returns how many bytes a manifest lists, or 1 where there is none: what is wrong with it is told by who opens it. */
 async function size(bundle: string): Promise<number> {
   try {
-    const manifest = (await (await fetch(`${bundle}edgeadapt.json`)).json()) as {files: Record<string, {bytes: number}>};
+    const manifest = (await (await fetch(`${bundle}edgeadapt.json`)).json()) as {
+      files: Record<string, {bytes: number}>;
+    };
     return Object.values(manifest.files).reduce((sum, {bytes}) => sum + bytes, 0);
   } catch {
     return 1;

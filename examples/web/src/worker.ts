@@ -40,14 +40,16 @@ async function facts(url: string, bundle: Bundle): Promise<Omit<Opened, "threads
   const heads: Head[] = [];
   if (labels) heads.push({name: null, regression: problem_type === "regression"});
   for (const name of bundle.adapters) {
-    if (await bundle.labels(name)) heads.push({name, regression: (await problemType(url, bundle, name)) === "regression"});
+    if (!(await bundle.labels(name))) continue;
+    heads.push({name, regression: (await problemType(url, bundle, name)) === "regression"});
   }
   return {heads, modelType: model_type, bytes: Object.values(files).reduce((sum, {bytes}) => sum + bytes, 0)};
 }
 
 /** Returns what an adapter's head was trained to answer, or the base's where it has none of its own. */
 async function problemType(url: string, {manifest}: Bundle, name: string): Promise<string | null> {
-  const record = (await (await fetch(`${url}adapters/${encodeURIComponent(name)}/adapter.json`)).json()) as AdapterRecord;
+  const response = await fetch(`${url}adapters/${encodeURIComponent(name)}/adapter.json`);
+  const record = (await response.json()) as AdapterRecord;
   return record.labels ? record.problem_type : manifest.problem_type;
 }
 

@@ -21,7 +21,10 @@ let browser, hasHalf, page, server;
 before(async () => {
   const out = join(build, "conformance");
   await bundled({...BROWSER, entryPoints: [join(HERE, "page/conformance.ts")], outdir: out});
-  await writeFile(join(out, "index.html"), '<!doctype html><title>cases</title><script type="module" src="conformance.js"></script>');
+  await writeFile(
+    join(out, "index.html"),
+    '<!doctype html><title>cases</title><script type="module" src="conformance.js"></script>',
+  );
   server = await serve({"/": out, "/app/": app, "/cases/": cases});
   browser = await launch();
   page = await browser.newPage();
@@ -80,7 +83,9 @@ for (const [provider, tolerance] of Object.entries(TOLERANCES)) {
 
 describe("tokens", () => {
   // Those of real models lie in no bundle, and are asked in Node; the page's own tests have a real one.
-  const bundles = new Set(texts.filter(({tokenizer}) => tokenizer.startsWith("bundles/")).map(({tokenizer}) => tokenizer));
+  const bundles = new Set(
+    texts.filter(({tokenizer}) => tokenizer.startsWith("bundles/")).map(({tokenizer}) => tokenizer),
+  );
   for (const tokenizer of bundles) {
     test(tokenizer, async (t) => {
       const own = texts.filter((each) => each.tokenizer === tokenizer);
@@ -93,7 +98,10 @@ describe("tokens", () => {
 
 test("every fault that is listed as unseen is a case", () => {
   const names = new Set(asked.map(({name}) => name));
-  assert.deepEqual([...UNSEEN].filter((name) => !names.has(name)), []);
+  assert.deepEqual(
+    [...UNSEEN].filter((name) => !names.has(name)),
+    [],
+  );
 });
 
 /**

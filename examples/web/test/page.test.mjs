@@ -83,7 +83,9 @@ async function scores(page) {
   const more = await page.$("#more:not([hidden])[aria-expanded=false]");
   await more?.click();
   return page.$$eval("#scores li", (rows) =>
-    Object.fromEntries(rows.map((row) => [row.querySelector(".label").textContent, Number(row.querySelector("data").value)])),
+    Object.fromEntries(
+      rows.map((row) => [row.querySelector(".label").textContent, Number(row.querySelector("data").value)]),
+    ),
   );
 }
 
@@ -127,7 +129,9 @@ describe("answers", async () => {
 test("a text is answered while it is typed, and its label changes with the adapter", async (t) => {
   const page = await visit(t);
   await choose(page, "adapters", "reviews");
-  await page.type("#text", "URGENT! You have won a phone, and I love it. Call 09061701461 now to claim it.", {delay: 5});
+  await page.type("#text", "URGENT! You have won a phone, and I love it. Call 09061701461 now to claim it.", {
+    delay: 5,
+  });
   await scores(page);
   assert.equal(await best(page), "positive");
   await choose(page, "adapters", "spam");
@@ -165,7 +169,10 @@ test("a broken bundle is told of, and loads when it is mended", async (t) => {
   const folder = join(pages, "broken");
   await copyBundle(join(cases, "bundles/headed"), folder);
   const weights = await readFile(join(folder, "model.onnx.data"));
-  await writeFile(join(folder, "model.onnx.data"), weights.map((byte, index) => (index === 1000 ? byte ^ 1 : byte)));
+  await writeFile(
+    join(folder, "model.onnx.data"),
+    weights.map((byte, index) => (index === 1000 ? byte ^ 1 : byte)),
+  );
   const page = await visit(t, {path: "/?bundle=pages/broken", trouble: true});
   assert.match(await alert(page), /can’t be used[^]*model\.onnx\.data: has the sha256/);
   await page.screenshot({path: join(shots, "broken.png"), fullPage: true});
@@ -196,7 +203,10 @@ test("it works without its server after the first visit", async (t) => {
 
 test("a reload past all caches works, too", async (t) => {
   const page = await visit(t, {path: SMALL});
-  await Promise.all([page.waitForNavigation(), page.createCDPSession().then((cdp) => cdp.send("Page.reload", {ignoreCache: true}))]);
+  await Promise.all([
+    page.waitForNavigation(),
+    page.createCDPSession().then((cdp) => cdp.send("Page.reload", {ignoreCache: true})),
+  ]);
   await settled(page);
   assert.equal(await page.evaluate(() => navigator.serviceWorker.controller), null);
 });
@@ -204,7 +214,10 @@ test("a reload past all caches works, too", async (t) => {
 test("a page whose service worker fails works, too", async (t) => {
   const broken = join(build, "without");
   await rm(broken, {recursive: true, force: true});
-  await cp(app, broken, {recursive: true, filter: (path) => !path.endsWith("icon.svg") && !path.startsWith(join(app, "bundle"))});
+  await cp(app, broken, {
+    recursive: true,
+    filter: (path) => !path.endsWith("icon.svg") && !path.startsWith(join(app, "bundle")),
+  });
   const plain = await serve({"/": broken, "/pages/": pages});
   t.after(() => plain.close());
   // Its worker can't be installed, since a file is not there that it wants to keep.
@@ -262,7 +275,10 @@ describe("what it looks like", () => {
       await page.screenshot({path: join(shots, `${scheme}.png`), fullPage: true});
       await page.evaluate(axe);
       const {violations, passes} = await page.evaluate(() => globalThis.axe.run());
-      assert.deepEqual(violations.map(({id, nodes}) => [id, ...nodes.map(({html}) => html)]), []);
+      assert.deepEqual(
+        violations.map(({id, nodes}) => [id, ...nodes.map(({html}) => html)]),
+        [],
+      );
       assert.ok(passes.some(({id}) => id === "color-contrast"));
     });
   }
@@ -294,9 +310,14 @@ describe("what it looks like", () => {
 test("neither the page nor its workers ask anyone but their own server", async () => {
   await browser.close();
   const {constants, events} = JSON.parse(await readFile(log, "utf8"));
-  const begun = events.filter(({type, params}) => type === constants.logEventTypes.URL_REQUEST_START_JOB && params?.url);
+  const begun = events.filter(
+    ({type, params}) => type === constants.logEventTypes.URL_REQUEST_START_JOB && params?.url,
+  );
   // Chromium asks for its own sake, too, and then no origin is what it does so for.
   const own = begun.filter(({params}) => params.initiator?.startsWith("http")).map(({params}) => new URL(params.url));
   assert.ok(own.some(({pathname}) => pathname === "/bundle/model.onnx.data"));
-  assert.deepEqual(own.filter(({hostname}) => hostname !== "127.0.0.1").map(({href}) => href), []);
+  assert.deepEqual(
+    own.filter(({hostname}) => hostname !== "127.0.0.1").map(({href}) => href),
+    [],
+  );
 });
