@@ -65,8 +65,8 @@ def render() -> str:
     ]
     for name in (*NAMES, "CANONICAL"):
         text = packed(classes[name])
-        parts = [text[start : start + WIDTH] for start in range(0, len(text), WIDTH)]
-        lines += [f"export const {name} =", *(f'  "{part}" +' for part in parts[:-1]), f'  "{parts[-1]}";']
+        rows = [text[start : start + WIDTH] for start in range(0, len(text), WIDTH)]
+        lines += [f"export const {name} =", *(f'  "{row}" +' for row in rows[:-1]), f'  "{rows[-1]}";']
     return "\n".join(lines) + "\n"
 
 

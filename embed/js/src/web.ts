@@ -89,8 +89,8 @@ async function load(provider: "wasm" | "webgpu" | "cpu"): Promise<unknown> {
   }
 }
 
-/** Ends when all runs that were asked for so far have: one module of ONNX Runtime runs one model at a time. */
-const turns = new WeakMap<OnnxRuntime, Promise<unknown>>();
+/** By a module's `env`, what ends when all runs that were asked for have: a module runs one model at a time. */
+const turns = new WeakMap<OnnxRuntime["env"], Promise<unknown>>();
 
 class WasmDevice implements Device {
   readonly provider: string = "wasm";
@@ -110,9 +110,9 @@ class WasmDevice implements Device {
   check(_name: string, _tensor: Tensor): void {}
 
   turn<T>(work: () => Promise<T>): Promise<T> {
-    const before = turns.get(this.ort) ?? Promise.resolve();
+    const before = turns.get(this.ort.env) ?? Promise.resolve();
     const next = before.then(work, work);
-    turns.set(this.ort, next);
+    turns.set(this.ort.env, next);
     return next;
   }
 }

@@ -30,7 +30,9 @@ export class AddedTokens {
       if (seen.has(token.text)) throw part.unsupported(`"${token.text.slice(0, 100)}" twice, maybe once normalized,`);
       seen.add(token.text);
       const start = token.text[0] as string;
-      this.byStart.set(start, [...(this.byStart.get(start) ?? []), token]);
+      const alike = this.byStart.get(start);
+      if (alike) alike.push(token);
+      else this.byStart.set(start, [token]);
     }
   }
 
