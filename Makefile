@@ -46,12 +46,13 @@ test: $(VENV)/.installed $(MODEL)/.unpacked $(DECODER)/.unpacked
 	@$(VENV)/bin/python -m pytest -q -n auto
 
 # What Python answers is the reference, and its wheel has ONNX Runtime's library.
+CASES := $(CURDIR)/build/embed/c/cases
 test-embed: $(VENV)/.installed $(MODEL)/.unpacked $(DECODER)/.unpacked
 	@$(MAKE) -s -C embed/c PYTHON=$(CURDIR)/$(VENV)/bin/python SECONDS=60 test sanitize fuzz
 	@$(MAKE) -s -C embed/cpp PYTHON=$(CURDIR)/$(VENV)/bin/python test
 	@$(MAKE) -s -C examples/embedded/rust PYTHON=$(CURDIR)/$(VENV)/bin/python test
-	@$(MAKE) -s -C embed/js PYTHON=$(CURDIR)/$(VENV)/bin/python test
-	@$(MAKE) -s -C examples/web PYTHON=$(CURDIR)/$(VENV)/bin/python test
+	@$(MAKE) -s -C embed/js PYTHON=$(CURDIR)/$(VENV)/bin/python CASES=$(CASES) test
+	@$(MAKE) -s -C examples/web PYTHON=$(CURDIR)/$(VENV)/bin/python CASES=$(CASES) test
 
 OLDER := 1.20.0 1.23.0
 test-older: $(VENV)/.installed $(OLDER:%=.venv-onnxruntime-%/.installed)
@@ -86,7 +87,7 @@ methods: $(VENV)/.installed $(VENV4)/.installed $(MODEL)/.unpacked
 	@$(VENV4)/bin/python -W ignore -m benchmarks.methods
 
 clean:
-	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf build dist embed/js/node_modules examples/web/node_modules .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
 
 # An environment is made where it is missing, and installed into again where its versions have changed.

@@ -1,13 +1,14 @@
 /* Feeds damaged files to the readers: JSON, the manifest, an adapter's record, its arrays, and whether they fit.
  *
- *     fuzz SECONDS FOLDER [SEED]      with the bundles of write_bundles.py
+ *     fuzz SECONDS FOLDER CORPUS [SEED]      with the bundles of write_bundles.py, and the files that are kept
  *
- * Under AddressSanitizer and UBSan, which end it at the first fault. With -DLIBFUZZER it is a target for clang's
- * -fsanitize=fuzzer instead: EA_FUZZ_BUNDLE is the bundle `stored` then, and the first byte of a file says which reader
- * gets the others. */
+ * Under AddressSanitizer and UBSan, which end it at the first fault. First come the files of CORPUS as they are: the
+ * first byte of each says which reader gets the others. With -DLIBFUZZER it is a target for clang's -fsanitize=fuzzer
+ * instead, which takes and makes such files: EA_FUZZ_BUNDLE is the bundle `stored` then. */
 #include "edgeadapt.h"
 
 #include "adapter.h"
+#include "corpus.h"
 #include "dtype.h"
 #include "fit.h"
 #include "json.h"
@@ -167,6 +168,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 
 #else
 
+enum { ROOM = 1 << 16, MOST_SOUND = 16 };
+
 typedef struct sample {
     target which;
     char *bytes;
@@ -182,20 +185,6 @@ static size_t draw(size_t below)
     state ^= state << 25;
     state ^= state >> 27;
     return below ? (size_t)((state * 0x2545F4914F6CDD1Du) >> 33) % below : 0;
-}
-
-static bool read_sample(const char *path, target which, sample *sample)
-{
-    FILE *file = fopen(path, "rb");
-    if (!file)
-        return false;
-    fseek(file, 0, SEEK_END);
-    long size = ftell(file);
-    rewind(file);
-    *sample = (struct sample){which, malloc((size_t)size + 1), (size_t)size};
-    bool read = sample->bytes && fread(sample->bytes, 1, sample->length, file) == sample->length;
-    fclose(file);
-    return read;
 }
 
 /* Damages a file: bytes changed, cut, doubled or taken from another; numbers of a FlatBuffer made large, words of a
@@ -272,7 +261,8 @@ static size_t damage(char *bytes, size_t length, size_t room, const sample *othe
     return length;
 }
 
-static int fuzz(long seconds, const char *folder, uint64_t seed)
+/* Reads the files of sound bundles, which all have to be taken; returns how many there are, or 0. */
+static size_t read_sound(const char *folder, sample *samples)
 {
     static const struct {
         const char *name;
@@ -285,50 +275,77 @@ static int fuzz(long seconds, const char *folder, uint64_t seed)
                  {"open/adapters/topic/weights.onnx_adapter", WEIGHTS},
                  {"stored/adapters/spam/weights.onnx_adapter", WEIGHTS},
                  {"stored/neutrals.onnx_adapter", WEIGHTS}};
-    enum { FILES = sizeof files / sizeof *files, ROOM = 1 << 16 };
-    static char bytes[ROOM];
-    sample samples[FILES];
-    time_t end = time(NULL) + seconds;
-    long count = 0;
-    state = seed * 2 + 1;
+    enum { FILES = sizeof files / sizeof *files };
     for (size_t index = 0; index < FILES; index++) {
         char path[2048];
         snprintf(path, sizeof path, "%s/%s", folder, files[index].name);
-        if (!read_sample(path, files[index].which, &samples[index]) || samples[index].length > ROOM / 2) {
-            fprintf(stderr, "%s can't be read\n", path);
-            return 2;
+        kept file = read_kept(path);
+        target which = files[index].which;
+        long before = accepted[which];
+        if (file.bytes && file.length <= ROOM / 2)
+            feed(which, file.bytes, file.length);
+        if (accepted[which] == before) {
+            fprintf(stderr, "%s can't be read, or is refused as it is\n", path);
+            return 0;
         }
-        feed(samples[index].which, samples[index].bytes, samples[index].length);
-        if (!accepted[samples[index].which]) {
-            fprintf(stderr, "%s is refused as it is\n", path);
-            return 1;
-        }
+        samples[index] = (sample){which, file.bytes, file.length};
+    }
+    return FILES;
+}
+
+static int fuzz(long seconds, const char *folder, const char *corpus, uint64_t seed)
+{
+    static char bytes[ROOM];
+    static sample samples[MOST_SOUND + MOST_KEPT];
+    static kept files[MOST_KEPT];
+    time_t end = time(NULL) + seconds;
+    long count = 0;
+    state = seed * 2 + 1;
+    size_t sound = read_sound(folder, samples), all = sound, more = read_corpus(corpus, files);
+    if (!sound)
+        return 1;
+    if (!more) {
+        fprintf(stderr, "%s holds no files\n", corpus);
+        return 2;
+    }
+    for (size_t index = 0; index < more; index++) {
+        kept *file = &files[index];
+        if (!file->length || file->length > ROOM / 2)
+            continue;
+        samples[all] = (sample){(target)((unsigned char)file->bytes[0] % TARGETS), file->bytes + 1, file->length - 1};
+        feed(samples[all].which, samples[all].bytes, samples[all].length);
+        all++;
     }
     for (; time(NULL) < end; count++) {
-        const sample *chosen = &samples[draw(FILES)];
+        const sample *chosen = &samples[draw(draw(2) ? sound : all)];
         memcpy(bytes, chosen->bytes, chosen->length);
-        size_t length = damage(bytes, chosen->length, ROOM, &samples[draw(FILES)]);
+        size_t length = damage(bytes, chosen->length, ROOM, &samples[draw(all)]);
         feed(chosen->which, bytes, length);
     }
-    printf("%ld files: JSON %ld taken, %ld refused; manifests %ld, %ld; records %ld, %ld; arrays %ld, %ld\n", count,
-           accepted[JSON], refused[JSON], accepted[MANIFEST], refused[MANIFEST], accepted[RECORD], refused[RECORD],
-           accepted[WEIGHTS], refused[WEIGHTS]);
-    for (size_t index = 0; index < FILES; index++)
+    printf(
+        "%zu files as they are kept, %ld damaged: JSON %ld taken, %ld refused; manifests %ld, %ld; records %ld, %ld; "
+        "arrays %ld, %ld\n",
+        more, count, accepted[JSON], refused[JSON], accepted[MANIFEST], refused[MANIFEST], accepted[RECORD],
+        refused[RECORD], accepted[WEIGHTS], refused[WEIGHTS]);
+    for (size_t index = 0; index < sound; index++)
         free(samples[index].bytes);
+    for (size_t index = 0; index < more; index++)
+        free(files[index].bytes);
     return 0;
 }
 
 int main(int count, char **arguments)
 {
     char stored[2048];
-    if (count < 3 || count > 4) {
-        fprintf(stderr, "usage: %s SECONDS FOLDER [SEED]\n", arguments[0]);
+    if (count < 4 || count > 5) {
+        fprintf(stderr, "usage: %s SECONDS FOLDER CORPUS [SEED]\n", arguments[0]);
         return 2;
     }
     snprintf(stored, sizeof stored, "%s/stored", arguments[2]);
     if (!begin(stored))
         return 2;
-    return fuzz(strtol(arguments[1], NULL, 10), arguments[2], count == 4 ? strtoull(arguments[3], NULL, 10) : 1);
+    return fuzz(strtol(arguments[1], NULL, 10), arguments[2], arguments[3],
+                count == 5 ? strtoull(arguments[4], NULL, 10) : 1);
 }
 
 #endif

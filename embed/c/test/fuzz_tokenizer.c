@@ -1,7 +1,8 @@
-/* Reads mutated tokenizer.json files and encodes mutated texts: fuzz_tokenizer SECONDS SEED FILE...
+/* Reads mutated tokenizer.json files and encodes mutated texts: fuzz_tokenizer SECONDS SEED CORPUS [FILE...]
  *
- * To be built with -fsanitize=address,undefined. It says where it stands in a seed and a round, which lead there again.
- * With -DLIBFUZZER and -fsanitize=fuzzer, it is libFuzzer's target instead: a file, a NUL and a text. */
+ * To be built with -fsanitize=address,undefined. First come the files of CORPUS as they are: a tokenizer.json, a NUL and
+ * a text. Then it says where it stands in a seed and a round, which lead there again. With -DLIBFUZZER and
+ * -fsanitize=fuzzer, it is libFuzzer's target instead, which takes and makes such files. */
 #define _POSIX_C_SOURCE 200809L
 
 #include <stdio.h>
@@ -10,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "corpus.h"
 #include "edgeadapt.h"
 
 /* Opens the bytes as a tokenizer.json, and encodes the text in several ways where that goes well. */
@@ -31,25 +33,34 @@ static int try_all(const char *path, const char *bytes, size_t size, const char 
         ea_tokens tokens;
         if (ea_tokenizer_encode(tokenizer, text, length, NULL, 0, most, &tokens, &error) == EA_OK)
             ea_tokens_free(&tokens);
-        if (ea_tokenizer_encode(tokenizer, text, length / 2, text + length / 2, length - length / 2, most, &tokens, NULL) ==
-            EA_OK)
+        if (ea_tokenizer_encode(tokenizer, text, length / 2, text + length / 2, length - length / 2, most, &tokens,
+                                NULL) == EA_OK)
             ea_tokens_free(&tokens);
     }
     ea_tokenizer_close(tokenizer);
     return 1;
 }
 
+/* The same with a file, a NUL and a text. */
+static int try_kept(const char *path, const char *data, size_t size)
+{
+    const char *cut = size ? memchr(data, 0, size) : NULL;
+    size_t file = cut ? (size_t)(cut - data) : size;
+    return try_all(path, data, file, cut ? cut + 1 : data + size, cut ? size - file - 1 : 0);
+}
+
+static const char *own_path(void)
+{
+    static char path[64];
+    snprintf(path, sizeof path, "/tmp/fuzz_tokenizer.%ld.json", (long)getpid());
+    return path;
+}
+
 #ifdef LIBFUZZER
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size);
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 {
-    static char path[64];
-    if (!path[0])
-        snprintf(path, sizeof path, "/tmp/fuzz_tokenizer.%ld.json", (long)getpid());
-    const unsigned char *cut = size ? memchr(data, 0, size) : NULL;
-    size_t file = cut ? (size_t)(cut - data) : size;
-    const char *text = (const char *)(cut ? cut + 1 : data + size);
-    try_all(path, (const char *)data, file, text, cut ? size - file - 1 : 0);
+    try_kept(own_path(), (const char *)data, size);
     return 0;
 }
 #else
@@ -138,29 +149,43 @@ static size_t make_text(char *text, size_t room)
 
 int main(int count, char **arguments)
 {
-    if (count < 4) {
-        fprintf(stderr, "usage: fuzz_tokenizer SECONDS SEED FILE...\n");
+    static kept files[2 * MOST_KEPT];
+    if (count < 4 || count - 4 > MOST_KEPT) {
+        fprintf(stderr, "usage: fuzz_tokenizer SECONDS SEED CORPUS [FILE...]\n");
         return 2;
     }
-    char path[64];
-    snprintf(path, sizeof path, "/tmp/fuzz_tokenizer.%ld.json", (long)getpid());
-    time_t end = time(NULL) + atoi(arguments[1]);
+    const char *path = own_path();
     unsigned long long seed = strtoull(arguments[2], NULL, 10), rounds = 0, opened = 0;
-    for (; time(NULL) < end; rounds++) {
+    size_t sound = 0, all = read_corpus(arguments[3], files);
+    if (!all) {
+        fprintf(stderr, "%s holds no files\n", arguments[3]);
+        return 2;
+    }
+    for (size_t index = 0; index < all; index++) {
+        kept file = files[index];
+        int taken = try_kept(path, file.bytes, file.length);
+        const char *cut = file.length ? memchr(file.bytes, 0, file.length) : NULL;
+        file.length = cut ? (size_t)(cut - file.bytes) : file.length;
+        /* Those that were opened come first: half of the rounds damage one of them. */
+        files[index] = files[sound];
+        files[taken ? sound++ : index] = file;
+    }
+    printf("%zu files as they are kept, %zu of them opened\n", all, sound);
+    for (int index = 4; index < count; index++, all++, sound++) {
+        files[all] = files[sound];
+        if (!(files[sound] = read_kept(arguments[index])).bytes)
+            return 2;
+    }
+    for (time_t end = time(NULL) + atoi(arguments[1]); time(NULL) < end; rounds++) {
         state = (seed * 1000003 + rounds + 1) * 0x9E3779B97F4A7C15u;
         for (int warm = 0; warm < 8; warm++)
             below(2);
-        FILE *file = fopen(arguments[3 + below((size_t)count - 3)], "rb");
-        if (!file)
-            return 2;
-        fseek(file, 0, SEEK_END);
-        long length = ftell(file);
-        rewind(file);
-        size_t size = length > 0 ? (size_t)length : 0, room = size + 4096;
+        const kept *file = &files[below(below(2) && sound ? sound : all)];
+        size_t size = file->length, room = size + 4096;
         char *bytes = malloc(room), text[2048];
-        if (!bytes || fread(bytes, 1, size, file) != size)
+        if (!bytes)
             return 2;
-        fclose(file);
+        memcpy(bytes, file->bytes, size);
         if (below(10))
             size = mutate(bytes, size, room);
         /* A text of its own size, so that a byte read behind it is found. */
@@ -175,7 +200,10 @@ int main(int count, char **arguments)
         free(bytes);
     }
     remove(path);
-    fprintf(stderr, "\n%llu files, %llu of them opened\n", rounds, opened);
+    for (size_t index = 0; index < all; index++)
+        free(files[index].bytes);
+    fprintf(stderr, "\n");
+    printf("%llu files, %llu of them opened\n", rounds, opened);
     return 0;
 }
 #endif
