@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -74,11 +75,15 @@ def convert(folder: Path, manifest: Manifest, target: Path) -> Manifest:
 
     Raises:
         BundleError: ONNX Runtime can't convert a model.
+        UnsupportedError: A model is in 4 bits, and onnx_ir, which rewrites it, is not installed.
     """
     made = {name: str(Path(name).with_suffix(SUFFIX).as_posix()) for name in bundle.models(manifest)}
     for name, converted in made.items():
         (target / converted).parent.mkdir(parents=True, exist_ok=True)
-        _convert(folder / name, target / converted)
+        if manifest.model.precision == "int4":
+            _convert_int4(folder / name, target / converted)
+        else:
+            _convert(folder / name, target / converted)
     _write_operators(target, made.values())
     generation = manifest.generation
     if isinstance(generation, EncoderDecoderRecord):
@@ -86,6 +91,24 @@ def convert(folder: Path, manifest: Manifest, target: Path) -> Manifest:
     newest = ".".join(ort.__version__.split(".")[:2])
     model = replace(manifest.model, file=made[manifest.model.file], onnxruntime=f">={newest}")
     return replace(manifest, model=model, generation=generation)
+
+
+def _convert_int4(source: Path, target: Path) -> None:
+    """Converts a model whose tables of tokens the format has no type for, and which are held otherwise first."""
+    try:
+        import onnx_ir as ir
+    except ImportError as error:
+        raise UnsupportedError(
+            "A model in 4 bits is rewritten for ORT format: pip install 'edgeadapt[export]', or package it without "
+            "--ort-format."
+        ) from error
+    from edgeadapt.graph.quantised import in_bytes
+
+    model = ir.load(source)
+    in_bytes(model)
+    with tempfile.TemporaryDirectory(prefix=".", dir=target.parent) as made:
+        ir.save(model, Path(made) / source.name, external_data=f"{source.name}.data")
+        _convert(Path(made) / source.name, target)
 
 
 def _convert(source: Path, target: Path) -> None:

@@ -54,6 +54,25 @@ def dequantised(node: ir.Node) -> Array:
     return weight if table else np.ascontiguousarray(weight.T)
 
 
+def in_bytes(model: ir.Model) -> None:
+    """Holds tables of tokens as uint8, in place: ONNX Runtime's own format of models has no uint4.
+
+    Before:   ids -> GatherBlockQuantized(W's numbers, scales, zeros), `(vocabulary, width)` uint4
+    After:    the same with `bits=4`, `(vocabulary, width / 2)` uint8, which answers right from ONNX Runtime 1.28 on
+    """
+    for node in model.graph.all_nodes():
+        if node.op_type != EMBEDDING:
+            continue
+        node.attributes["bits"] = ir.AttrInt64("bits", 4)
+        for value in (node.inputs[0], node.inputs[3]):
+            stored = _array(value)
+            if value is None or stored.dtype == np.uint8:  # another node's, too
+                continue
+            numbers = np.pad(stored.astype(np.uint8), ((0, 0), (0, stored.shape[1] % 2)))
+            tensor = ir.tensor(numbers[:, ::2] | numbers[:, 1::2] << 4, name=value.name)
+            value.const_value, value.dtype, value.shape = tensor, tensor.dtype, ir.Shape(tensor.shape.numpy())
+
+
 def halves(numbers: Array) -> Array:
     """Returns the numbers of 4 bits that bytes hold, `(rows, n)` uint8."""
     numbers = numbers.reshape(len(numbers), -1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -245,6 +246,19 @@ def test_nothing_is_converted_that_can_not_be_proven(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"holds no parity.npz to prove by that .*\nTake the bundle that export"):
         package(source, tmp_path / "app", ort_format=True)
     assert package(source, tmp_path / "app").reports == ()
+
+
+def test_four_bits_are_rewritten_with_onnx_ir_or_refused_by_its_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = KINDS["writer_int4"](tmp_path)
+    before = snapshot(tmp_path)
+    monkeypatch.setitem(sys.modules, "onnx_ir", None)
+    with pytest.raises(
+        UnsupportedError, match=r"in 4 bits is rewritten for ORT format: pip install 'edgeadapt\[export\]'"
+    ):
+        package(source, tmp_path / "app", ort_format=True)
+    assert snapshot(tmp_path) == before
 
 
 def test_files_in_folders_stay_there(tmp_path: Path) -> None:
