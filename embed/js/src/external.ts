@@ -41,7 +41,7 @@ export function externalLocations(where: string, model: Uint8Array): string[] {
 }
 
 /** Tells whether a model is in ONNX Runtime's own format, which holds its weights. */
-function isOrtFormat(model: Uint8Array): boolean {
+export function isOrtFormat(model: Uint8Array): boolean {
   return new TextDecoder("latin1").decode(model.subarray(4, 8)) === "ORTM";
 }
 

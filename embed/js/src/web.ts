@@ -1,7 +1,7 @@
 /** Bundles in a browser: files behind an address, and `onnxruntime-web`. */
 import {type Bundle, checkOptions, openBundle, type OpenOptions} from "./bundle.js";
 import {BundleError, ConfigError, ProviderError, reason, refuse, UnsupportedError} from "./errors.js";
-import {externalLocations} from "./external.js";
+import {externalLocations, isOrtFormat} from "./external.js";
 import {checkGpu, uploaded} from "./gpu.js";
 import type {Manifest} from "./manifest.js";
 import {checkRuntime, type Device, Model, type OnnxRuntime, type Value, valueOf} from "./model.js";
@@ -41,7 +41,15 @@ export async function open(url: string, options: OpenOptions = {}): Promise<Bund
         if (threads !== undefined) ort.env.wasm.numThreads = threads;
         const device = provider === "webgpu" ? new GpuDevice(ort) : new WasmDevice(ort);
         const model = files.get(manifest.model.file) as Uint8Array;
-        const externalData = weightsOf(manifest, folder.within(manifest.model.file).where, model, files);
+        const {where} = folder.within(manifest.model.file);
+        if (provider === "webgpu" && isOrtFormat(model)) {
+          // onnxruntime-web 1.30 never comes back from opening it.
+          throw new UnsupportedError(
+            `${where} is in ONNX Runtime's own format, which was made for the CPU.\n` +
+              "Open the bundle with the provider wasm, or package it without --ort-format.",
+          );
+        }
+        const externalData = weightsOf(manifest, where, model, files);
         const session = {executionProviders: [provider], externalData};
         const opened = await Model.open(ort, device, model, session, manifest);
         await device.begin();
