@@ -48,10 +48,10 @@ def quantise(model: ir.Model, wirings: Wirings, quantiser: Quantiser) -> int:
         quantiser: ONNX Runtime's, which this package doesn't know.
     """
     values, weights = values_of(model), base_weights(model)
-    packed = {member for wiring in wirings.packs.values() for member in wiring.members}
+    members = {member for wiring in wirings.packs.values() for member in wiring.members}
     count = 0
     for name, wiring in {**wirings.packs, **wirings.sites}.items():
-        if name in packed or wiring.open or not wiring.calls or not _is_large(values, wiring):
+        if name in members or wiring.open or not wiring.calls or not _is_large(values, wiring):
             continue
         made = _stored(model, wiring, weights(wiring)[0], quantiser)
         for call in wiring.calls:

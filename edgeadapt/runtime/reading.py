@@ -36,7 +36,7 @@ _FAILED = 8
 _SOUND = 4096
 """How many sound states are remembered, one a folder; one takes 1 to 2 KB."""
 _PARTS = 256
-"""How many different parts of records are shared."""
+"""How many different parts of records, and places of arrays in their files, are shared."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -32,6 +32,7 @@ from edgeadapt.runtime.verify import check_cases, verify
 from tests.exporter import snapshot
 from tests.exporter.classifiers import all_verify, outputs
 from tests.exporter.packages import answers, stored, writer
+from tests.exporter.watching import steps
 
 TOOLS = {"base.onnx", "sites.json"}
 GENAI = {"genai.onnx", "genai_config.json", "tokenizer_config.json"}
@@ -306,22 +307,12 @@ def test_a_full_disk_leaves_nothing(
     assert snapshot(source) == before
 
 
-WATCHED = """
-import json, os, sys
+PACKAGING = """
+import sys
 from pathlib import Path
 from edgeadapt.exporter.packaging import package
 source, target = map(Path, sys.argv[1:])
-CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate")
-seen = []
-
-def hook(event, arguments):
-    changes = event in CHANGES or event == "open" and isinstance(arguments[2], int) and arguments[2] & os.O_WRONLY
-    if changes and str(arguments[0]).startswith(str(target.parent)):
-        seen.append(sorted(os.listdir(target.parent)))
-
-sys.addaudithook(hook)
 package(source, target, ort_format=True)
-print(json.dumps(seen))
 """
 
 
@@ -329,11 +320,9 @@ def test_at_no_step_is_there_a_part_of_a_package(tmp_path: Path) -> None:
     """What a kill leaves is what lies there at that step: the package gets its name by the last one, a renaming."""
     source, target = stored(tmp_path), tmp_path / "out" / "app"
     target.parent.mkdir()
-    command = [sys.executable, "-W", "error", "-c", WATCHED, str(source), str(target)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    steps = json.loads(done.stdout)
-    assert len(steps) > 10
-    assert all(name.startswith(".app.") and name.endswith(".partial") for names in steps for name in names)
+    found = steps(PACKAGING, target.parent, source, target)
+    assert len(found) > 10
+    assert all(name.startswith(".app.") and name.endswith(".partial") for names in found for name in names)
     assert [path.name for path in target.parent.iterdir()] == ["app"]
     assert all_verify(target)
 

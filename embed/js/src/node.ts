@@ -6,13 +6,7 @@ import {ProviderError, reason} from "./errors.js";
 import {checkRuntime, type Device, Model, valueOf} from "./model.js";
 import {DiskFolder} from "./node_files.js";
 
-export type {Bundle, Choice, OpenOptions} from "./bundle.js";
-export type {Label} from "./classify.js";
-export * from "./errors.js";
-export type {AdapterRecord, Manifest, ProblemType, Slot, TensorRecord} from "./manifest.js";
-export type {Outputs} from "./results.js";
-export type {DType, Tensor, TypedArray} from "./tensor.js";
-export type {Tokenizer, Tokens} from "./tokenizer.js";
+export * from "./api.js";
 
 /**
  * Opens the bundle in a folder, and checks all of it but its adapters, which are read when they are first used.

@@ -8,13 +8,7 @@ import {checkRuntime, type Device, Model, type OnnxRuntime, type Value, valueOf}
 import type {Tensor} from "./tensor.js";
 import {WebFolder} from "./web_files.js";
 
-export type {Bundle, Choice, OpenOptions} from "./bundle.js";
-export type {Label} from "./classify.js";
-export * from "./errors.js";
-export type {AdapterRecord, Manifest, ProblemType, Slot, TensorRecord} from "./manifest.js";
-export type {Outputs} from "./results.js";
-export type {DType, Tensor, TypedArray} from "./tensor.js";
-export type {Tokenizer, Tokens} from "./tokenizer.js";
+export * from "./api.js";
 
 /**
  * Opens the bundle behind an address, relative to the page's, and checks all of it but its adapters, which are fetched
