@@ -1,6 +1,7 @@
 # Everything from a fresh clone with git, make and Python 3.10 or newer:
 #   make demo                 export a real model with three adapters, run and fold them, print the proof
 #   make demo-generate        the same with a real decoder: generate as the base and as its adapter, in one batch too
+#   make demo-web             serve a page that runs the demo's adapters in the browser (node, npm)
 #   make test                 the whole suite
 #   make test-embed           the loaders without Python, with gcc, rustc and node: C, C++, Rust, JavaScript and a page in
 #                             Chromium; tests, sanitizers, a minute of damaged files
@@ -23,7 +24,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-generate test test-embed test-older lint test-transformers4 bench bench-generate bench-serving bench-gpu methods clean
+.PHONY: help demo demo-generate demo-web test test-embed test-older lint test-transformers4 bench bench-generate bench-serving bench-gpu methods clean
 
 # Set before Python starts, so that it holds for whatever imports ONNX Runtime or transformers first.
 export ORT_DISABLE_TELEMETRY := 1
@@ -41,6 +42,9 @@ demo: $(VENV)/.installed $(MODEL)/.unpacked
 
 demo-generate: $(VENV)/.installed $(DECODER)/.unpacked
 	@$(VENV)/bin/python -W ignore examples/demo_generate.py --base $(DECODER)
+
+demo-web: $(VENV)/.installed $(MODEL)/.unpacked
+	@$(MAKE) -s -C examples/web PYTHON=$(CURDIR)/$(VENV)/bin/python run
 
 test: $(VENV)/.installed $(MODEL)/.unpacked $(DECODER)/.unpacked
 	@$(VENV)/bin/python -m pytest -q -n auto
