@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,15 +11,15 @@ import numpy as np
 import onnxruntime as ort
 
 from edgeadapt.errors import AdapterError, BundleError
-from edgeadapt.runtime.arena import side_by_side
 from edgeadapt.runtime.container import Places, places_of, read_places
 from edgeadapt.runtime.filling import Filling, stretched
 from edgeadapt.runtime.fit import cache_layers, check_fit
+from edgeadapt.runtime.layout import Block, layout, side_by_side
 
 if TYPE_CHECKING:
     from edgeadapt.bundle import AdapterRecord, Manifest
-    from edgeadapt.runtime.arena import Allocate
     from edgeadapt.runtime.filling import Array
+    from edgeadapt.runtime.layout import Allocate
     from edgeadapt.runtime.provider import Device
 
 NONE = "none"
@@ -86,8 +85,8 @@ def read_loaded(
     base: LoadedAdapter,
     manifest: Manifest,
     allocate: Allocate = side_by_side,
-) -> tuple[LoadedAdapter, Places]:
-    """Returns the adapter in `folder`, whose files were verified, under `name`, and where its arrays lie in its file.
+) -> tuple[LoadedAdapter, Places | None]:
+    """Returns the adapter in `folder`, whose files were verified, under `name`, and where its arrays lie, if any.
 
     Args:
         folder: Its folder.
@@ -105,10 +104,13 @@ def read_loaded(
         raise AdapterError(f"{folder} is the base of a bundle, no adapter, and can't be called {name!r}.")
     path = folder / WEIGHTS
     # A file that the record doesn't list was not verified.
-    arrays = _arrays(path, allocate) if WEIGHTS in record.files else {}
-    places = places_of(path, arrays) if arrays else ()
+    block = _arrays(path, allocate) if WEIGHTS in record.files else None
+    arrays: Mapping[str, Array] = block or {}
+    places = places_of(path, arrays) if arrays else None
     neutrals = stretched(arrays, manifest.slots)
     check_fit(name, record, arrays, {**base.filling.arrays, **neutrals}, manifest)
+    if block:
+        block.forget()
     return _loaded(folder, record, name, base, manifest, arrays, neutrals), places
 
 
@@ -119,14 +121,14 @@ def read_again(
     base: LoadedAdapter,
     manifest: Manifest,
     allocate: Allocate,
-    places: Places,
+    places: Places | None,
 ) -> LoadedAdapter:
     """Returns the adapter in `folder` as `read_loaded` did, which told its `places`; nothing is checked.
 
     Raises:
         BundleError: Its weights aren't there any more, or are shorter by now.
     """
-    arrays = read_places(folder / WEIGHTS, places, allocate) if places else {}
+    arrays: Mapping[str, Array] = read_places(folder / WEIGHTS, places, allocate) if places else {}
     return _loaded(folder, record, name, base, manifest, arrays, stretched(arrays, manifest.slots))
 
 
@@ -140,25 +142,20 @@ def _loaded(
     neutrals: Mapping[str, Array],
 ) -> LoadedAdapter:
     cache = {layer: arrays[layer] for layer in cache_layers(manifest) if layer in arrays}
-    # Under the manifest's strings: a bundle may hold thousands of adapters, and each slot's name is there once.
-    arrays = {slot.name: arrays[slot.name] for slot in manifest.slots if slot.name in arrays}
-    filling = base.filling.replaced({**neutrals, **arrays})
-    return LoadedAdapter(name, replace(record, name=name), folder, filling, _once(frozenset(arrays)), cache)
+    own = {slot: array for slot, array in arrays.items() if slot not in cache} if cache else arrays
+    # As it is where nothing else comes in: it may be in one piece.
+    filling = base.filling.replaced({**neutrals, **own} if neutrals else own)
+    brings = own.layout.names if isinstance(own, Block) else frozenset(own)
+    return LoadedAdapter(name, replace(record, name=name), folder, filling, brings, cache)
 
 
-@lru_cache(maxsize=256)
-def _once(names: frozenset[str]) -> frozenset[str]:
-    """Returns an equal set that is there already, as adapters of one training recipe bring the same slots."""
-    return names
-
-
-def _arrays(path: Path, allocate: Allocate = side_by_side) -> Mapping[str, Array]:
+def _arrays(path: Path, allocate: Allocate = side_by_side) -> Block:
     """Returns the arrays of a file, by slot, copied into what `allocate` gives."""
     try:
         # The values are views of the file, which older versions let go with `file`: held here until all are copied.
         file = ort.AdapterFormat.read_adapter(str(path))
         found = {name: value.numpy() for name, value in file.get_parameters().items()}
-        arrays = allocate({name: (array.shape, array.dtype) for name, array in found.items()})
+        arrays = allocate(layout({name: (array.shape, array.dtype) for name, array in found.items()}))
         for name, array in found.items():
             arrays[name][...] = array
         return arrays

@@ -6,29 +6,25 @@ what it gives back to the system has to be fetched again, 4 KB at a time.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from math import prod
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from edgeadapt.runtime.filling import Array
+from edgeadapt.runtime.layout import Block
 
-Wanted: TypeAlias = Mapping[str, tuple[Sequence[int], np.dtype[Any]]]
-"""Shapes and dtypes of arrays by name."""
-Allocate: TypeAlias = "Callable[[Wanted], dict[str, Array]]"
-"""Gives arrays that are not yet filled."""
+if TYPE_CHECKING:
+    from edgeadapt.runtime.layout import Layout
 
 Hole: TypeAlias = tuple[int, int]
 """Where it starts, and where it ends."""
-
-_ALIGNED = 64
-"""Bytes of a line of a processor's cache, and of its widest register: arrays lie a multiple of it apart."""
+Found: TypeAlias = tuple[list[int], list[int], list[Hole]]
+"""Where each array starts, the numbers of those that begin a piece, and the pieces."""
 
 
 class Arena:
@@ -43,20 +39,22 @@ class Arena:
         self._left: deque[tuple[list[Hole], int]] = deque()
         self._lock = threading.Lock()
 
-    def arrays(self, wanted: Wanted) -> dict[str, Array] | None:
+    def arrays(self, wanted: Layout) -> Block | None:
         """Returns arrays that are not yet filled, or None where there is no room; theirs is free when all are gone."""
         with self._lock:
             self._tidy()
-            found = self._take([_apart(*each) for each in wanted.values()])
+            whole = self._whole(wanted.size)
+            found = ([], [], [whole]) if whole else self._parted(wanted)
             if found is None:
                 return None
-            size = bytes_of(wanted)
-            self._used += size
-        starts, taken = found
+            self._used += wanted.bytes
+        starts, parts, taken = found
         # An array of its own for these: what numpy makes of it holds it, and nobody else does.
         owner = np.frombuffer(self._memory, np.uint8)
-        weakref.finalize(owner, self._left.append, (taken, size)).atexit = False
-        return _views(owner, wanted, starts)
+        weakref.finalize(owner, self._left.append, (taken, wanted.bytes)).atexit = False
+        if len(taken) == 1:
+            return Block(wanted, owner[slice(*taken[0])])
+        return Block(wanted, owner, starts, parts)
 
     def used(self) -> int:
         """Returns the bytes of all arrays that are not gone."""
@@ -71,21 +69,31 @@ class Arena:
             self._merge(places)
             self._used -= size
 
-    def _take(self, sizes: Sequence[int]) -> tuple[list[int], list[Hole]] | None:
-        """Returns where each starts, and what they take together: the smallest hole for all, or else the largest holes.
+    def _whole(self, size: int) -> Hole | None:
+        """Takes the smallest hole for so many bytes.
 
         So an adapter mostly lies in one piece, and leaves one when it goes.
         """
-        total = sum(sizes)
+        hole = min((hole for hole in self._holes if _length(hole) >= size), key=_length, default=None)
+        if hole is None:
+            return None
+        start, end = hole
+        self._holes.remove(hole)
+        if start + size < end:
+            self._holes.append((start + size, end))
+        return start, start + size
+
+    def _parted(self, wanted: Layout) -> Found | None:
+        """Takes the largest holes."""
         holes = sorted(self._holes, key=_length)
-        whole = next((index for index, hole in enumerate(holes) if _length(hole) >= total), None)
-        if whole is not None:
-            holes.append(holes.pop(whole))
         rest: list[Hole] = []
         taken: list[Hole] = []
         starts: list[int] = []
+        parts: list[int] = []
         first = start = end = 0
-        for size in sizes:
+        for index, size in enumerate(wanted.sizes):
+            if index == 0 or end - start < size:
+                parts.append(index)
             while end - start < size:
                 if not holes:
                     return None
@@ -97,7 +105,7 @@ class Arena:
             start += size
         taken += [(first, start)] if start > first else []
         self._holes = [*rest, *([(start, end)] if end > start else []), *holes]
-        return starts, taken
+        return starts, parts, taken
 
     def _merge(self, places: Sequence[Hole]) -> None:
         merged: list[Hole] = []
@@ -121,32 +129,11 @@ def opened(size: int) -> Arena | None:
         return None
 
 
-def side_by_side(wanted: Wanted) -> dict[str, Array]:
-    """Returns arrays that are not yet filled, in one piece of memory of their own."""
-    starts, end = [], 0
-    for each in wanted.values():
-        starts.append(end)
-        end += _apart(*each)
-    return _views(np.empty(end, np.uint8), wanted, starts)
-
-
-def _views(memory: Array, wanted: Wanted, starts: Sequence[int]) -> dict[str, Array]:
-    return {
-        name: np.ndarray(shape, kind, memory.data, start)
-        for start, (name, (shape, kind)) in zip(starts, wanted.items(), strict=True)
-    }
-
-
-def bytes_of(wanted: Wanted) -> int:
-    """Returns the bytes of arrays of these shapes and dtypes."""
-    return sum(prod(shape) * kind.itemsize for shape, kind in wanted.values())
-
-
-def _apart(shape: Sequence[int], kind: np.dtype[Any]) -> int:
-    """Returns how far from an array's start the next one's is."""
-    return -(-prod(shape) * kind.itemsize // _ALIGNED) * _ALIGNED
-
-
 def _region(size: int) -> mmap.mmap:
     private = getattr(mmap, "MAP_PRIVATE", 0) | getattr(mmap, "MAP_ANONYMOUS", 0) | getattr(mmap, "MAP_NORESERVE", 0)
-    return mmap.mmap(-1, size, flags=private) if private else mmap.mmap(-1, size)
+    region = mmap.mmap(-1, size, flags=private) if private else mmap.mmap(-1, size)
+    # Pages of 2 MB where Linux has some: copies through the whole region find those sooner than 4 KB each.
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):
+            region.madvise(mmap.MADV_HUGEPAGE)
+    return region

@@ -11,20 +11,27 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
 from edgeadapt.errors import BundleError
+from edgeadapt.runtime.layout import Layout, layout
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from edgeadapt.runtime.arena import Allocate
     from edgeadapt.runtime.filling import Array
+    from edgeadapt.runtime.layout import Allocate, Block
 
-    Place: TypeAlias = tuple[str, tuple[int, ...], np.dtype[Any], int]
 
-Places: TypeAlias = "tuple[Place, ...]"
-"""Of each array of a file its name, shape and dtype, and the byte at which it starts, in the order of these."""
+class Places(NamedTuple):
+    """Where the arrays of a file lie.
+
+    Attributes:
+        layout: What they are, and how they lie in memory.
+        starts: Of each the byte of the file at which it starts, and its number in the layout; in the order of these.
+    """
+
+    layout: Layout
+    starts: tuple[tuple[int, int], ...]
+
 
 _PARAMETERS, _NAME, _DATA = 3, 0, 3
 """Fields of the file's tables, `Adapter` and `Parameter`; the schema is in section 6 of the bundle's format."""
@@ -48,19 +55,21 @@ def places_of(path: Path, arrays: Mapping[str, Array]) -> Places:
         raise BundleError(f"In {path} a name stands twice.\nConvert the adapter again.")
     if {name: size for _, name, size in found} != {name: array.nbytes for name, array in arrays.items()}:
         raise _changed(path, "it holds other arrays now")
-    return tuple((name, arrays[name].shape, arrays[name].dtype, start) for start, name, _ in found)
+    own = layout({name: (array.shape, array.dtype) for name, array in arrays.items()})
+    numbers = {name: number for number, name in enumerate(own.shapes)}
+    return Places(own, tuple((start, numbers[name]) for start, name, _ in found))
 
 
-def read_places(path: Path, places: Places, allocate: Allocate) -> dict[str, Array]:
+def read_places(path: Path, places: Places, allocate: Allocate) -> Block:
     """Returns the arrays of a file whose places are known, copied into what `allocate` gives.
 
     Raises:
         BundleError: It isn't there any more, or is a shorter one by now.
     """
-    arrays = allocate({name: (shape, kind) for name, shape, kind, _ in places})
+    arrays = allocate(places.layout)
     try:
         with path.open("rb", buffering=0) as file:
-            _fill(file, [(start, arrays[name]) for name, _, _, start in places])
+            _fill(file, [(start, arrays.part(number)) for start, number in places.starts])
     except OSError as error:
         raise _changed(path, str(error)) from error
     return arrays
@@ -91,26 +100,28 @@ def _parameters(content: mmap.mmap) -> Iterator[tuple[int, str, int]]:
         yield data + 4, content[name + 4 : name + 4 + number(name)].decode(), number(data) if data else 0
 
 
-def _fill(file: FileIO, wanted: Sequence[tuple[int, Array]]) -> None:
-    """Reads arrays from where each starts: those that lie one behind the other in one call, with what is between."""
-    group: list[tuple[int, Array]] = []
+def _fill(file: FileIO, wanted: Sequence[tuple[int, memoryview]]) -> None:
+    """Reads bytes from where each piece starts: those one behind the other in one call, with what is between."""
+    group: list[tuple[int, memoryview]] = []
     end = 0
-    for start, array in wanted:
+    for start, piece in wanted:
         if group and (start < end or len(group) == _GROUP):
             _read(file, group)
             group = []
-        group.append((start, array))
-        end = start + array.nbytes
+        group.append((start, piece))
+        end = start + len(piece)
     if group:
         _read(file, group)
 
 
-def _read(file: FileIO, group: Sequence[tuple[int, Array]]) -> None:
+def _read(file: FileIO, group: Sequence[tuple[int, memoryview]]) -> None:
     first = end = group[0][0]
-    pieces: list[Any] = []
-    for start, array in group:
-        pieces += [bytearray(start - end), array]
-        end = start + array.nbytes
+    pieces: list[bytearray | memoryview] = []
+    for start, piece in group:
+        if start > end:
+            pieces.append(bytearray(start - end))
+        pieces.append(piece)
+        end = start + len(piece)
     if hasattr(os, "preadv"):
         read = os.preadv(file.fileno(), pieces, first)
     else:  # Windows

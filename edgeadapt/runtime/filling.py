@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+
+from edgeadapt.runtime.layout import Block
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,27 +20,46 @@ if TYPE_CHECKING:
     Array: TypeAlias = NDArray[Any]
 
 
+_MAKING = threading.Lock()
+
+
 class Filling:
     """One array for every slot, by the slot's name; on the device from the first run on that binds it.
 
     Attributes:
-        arrays: On the host, `(rows, ...)`; stacks and blends are made of these.
+        own: The arrays that it fills slots with itself.
+        below: What fills the others; None where there are none.
     """
 
-    __slots__ = ("_below", "_device", "_values", "arrays")
+    __slots__ = ("_arrays", "_device", "_values", "below", "own")
 
     def __init__(self, arrays: Mapping[str, Array], device: Device, below: Filling | None = None) -> None:
         """Takes arrays for some slots; `below` fills the others, and what it gives is shared, not copied."""
-        self.arrays: Mapping[str, Array] = arrays if below is None else {**below.arrays, **arrays}
+        self.own = arrays
+        self.below = below
         self._device = device
-        self._below = below
+        self._arrays: Mapping[str, Array] | None = None
         self._values: Mapping[str, OrtValue] | None = None
+
+    @property
+    def arrays(self) -> Mapping[str, Array]:
+        """On the host, `(rows, ...)`; stacks and blends are made of these. The same ones each time."""
+        if self._arrays is None:
+            made = self.own if self.below is None else {**self.below.arrays, **self.own}
+            with _MAKING:  # threads that make them at once take those of the first
+                self._arrays = made if self._arrays is None else self._arrays
+        return self._arrays
+
+    def labels(self, slots: Sequence[Slot]) -> int | None:
+        """Returns how many labels its head has, or None where no slot has a label axis."""
+        own = label_count(self.own, slots)
+        return self.below.labels(slots) if own is None and self.below is not None else own
 
     @property
     def values(self) -> Mapping[str, OrtValue]:
         """The arrays on the device; a run binds these. Two threads may both make them, and get equal ones."""
         if self._values is None:
-            below = self._below
+            below = self.below
             self._values = {
                 name: below.values[name]
                 if below is not None and below.arrays.get(name) is array
@@ -52,9 +74,9 @@ class Filling:
 
     def size(self) -> int:
         """Returns the bytes of its own arrays, on the host and, where that is another place, on the device."""
-        shared = {} if self._below is None else self._below.arrays
-        own = sum(array.nbytes for name, array in self.arrays.items() if shared.get(name) is not array)
-        return own if self._device.kind == "cpu" else 2 * own
+        own = self.own
+        size = own.layout.bytes if isinstance(own, Block) else sum(array.nbytes for array in own.values())
+        return size if self._device.kind == "cpu" else 2 * size
 
 
 def label_count(arrays: Mapping[str, Array], slots: Sequence[Slot]) -> int | None:
@@ -63,8 +85,10 @@ def label_count(arrays: Mapping[str, Array], slots: Sequence[Slot]) -> int | Non
     An array of another number of dimensions than its slot is none; that it doesn't fit is for others to say.
     """
     for slot in slots:
-        if "labels" in slot.shape and slot.name in arrays and arrays[slot.name].ndim == len(slot.shape):
-            return int(arrays[slot.name].shape[slot.shape.index("labels")])
+        if "labels" in slot.shape and slot.name in arrays:
+            shape = arrays.layout.shapes[slot.name] if isinstance(arrays, Block) else arrays[slot.name].shape
+            if len(shape) == len(slot.shape):
+                return int(shape[slot.shape.index("labels")])
     return None
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from edgeadapt.errors import UnsupportedError
 from edgeadapt.runtime.blend import blended
 from edgeadapt.runtime.filling import stretched
+from edgeadapt.runtime.layout import stacked_alike
 from edgeadapt.runtime.rows import passes, stacked
 
 if TYPE_CHECKING:
@@ -48,10 +49,13 @@ class Fillings:
             return first
 
         def make() -> Filling:
-            stacks = stacked([fillings[row].arrays for row in rows], self._slots, self._lease.allocate)
+            own = [fillings[row] for row in rows]
+            alike = stacked_alike([each.own for each in own], self._lease.allocate)
+            if alike is not None and first.below is not None:
+                return first.below.replaced(alike)
+            stacks = stacked([each.arrays for each in own], self._slots, self._lease.allocate)
             # What all rows share is on the device already.
-            own = {name: array for name, array in stacks.items() if array is not first.arrays[name]}
-            return first.replaced(own)
+            return first.replaced({name: array for name, array in stacks.items() if array is not first.arrays[name]})
 
         return self._lease.made(rows, make)
 
@@ -64,7 +68,7 @@ class Fillings:
         if len(rows) == 1:
             return self.of(rows[0])
         fillings = {row: self.of(row) for row in dict.fromkeys(rows)}
-        if len(passes([fillings[row].arrays for row in rows], self._slots)) > 1:
+        if len(passes([fillings[row] for row in rows], self._slots)) > 1:
             raise UnsupportedError(
                 "The base calls some sites of these adapters without a batch axis, so their rows can't share a "
                 "cache.\nGenerate with one adapter at a time."

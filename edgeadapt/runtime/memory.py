@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from edgeadapt.errors import ConfigError
 from edgeadapt.runtime import arena
+from edgeadapt.runtime.layout import side_by_side
 
 if TYPE_CHECKING:
-    from edgeadapt.runtime.filling import Array
+    from edgeadapt.runtime.layout import Block, Layout
 
 Kind: TypeAlias = Literal["read", "made"]
 
@@ -73,7 +74,7 @@ class Memory:
         # What is left by a finaliser, which can come in the middle of anything: it must not want the lock.
         self._left: deque[Held] = deque()
         # With room for gaps: a little more than what is held.
-        self._arena = None if limit is None else arena.opened(limit + max(limit // 32, 1 << 16))
+        self._arena = None if limit is None else arena.opened(limit + max(limit // 48, 1 << 16))
 
     def take(self, kind: Kind, key: Hashable) -> Held | None:
         """Returns what is held under a key, with one user more, or None."""
@@ -116,12 +117,11 @@ class Memory:
         self._tell(gone)
         return held
 
-    def allocate(self, wanted: arena.Wanted) -> dict[str, Array]:
+    def allocate(self, wanted: Layout) -> Block:
         """Returns arrays for what is held next, not yet filled; within a budget, room is made for them first."""
         if self._arena is None or self.limit is None:
-            return arena.side_by_side(wanted)
-        size = arena.bytes_of(wanted)
-        for room in (size, 2 * size):  # twice as much where gaps are too small
+            return side_by_side(wanted)
+        for room in (wanted.bytes, 2 * wanted.bytes):  # twice as much where gaps are too small
             if room <= self.limit:
                 with self._lock:
                     # What other threads were given, and do not hold yet.
@@ -129,9 +129,10 @@ class Memory:
                     gone = self._trim(room + more)
                 self._tell(gone)
                 del gone  # or their places would not be free
-            if found := self._arena.arrays(wanted):
+            found = self._arena.arrays(wanted)
+            if found is not None:
                 return found
-        return arena.side_by_side(wanted)
+        return side_by_side(wanted)
 
     def leave(self, helds: Iterable[Held]) -> None:
         """Takes one user off each."""

@@ -5,30 +5,40 @@ from __future__ import annotations
 import json
 import logging
 import os
-import sys
+import struct
 import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgeadapt.errors import AdapterError, EdgeAdaptError
 from edgeadapt.runtime.adapters import LoadedAdapter, read_again, read_loaded
-from edgeadapt.runtime.arena import side_by_side
+from edgeadapt.runtime.layout import side_by_side
 
 if TYPE_CHECKING:
     from edgeadapt.bundle import AdapterRecord, Manifest
-    from edgeadapt.runtime.arena import Allocate
     from edgeadapt.runtime.container import Places
+    from edgeadapt.runtime.layout import Allocate
     from edgeadapt.runtime.memory import Memory
 
-Mark: TypeAlias = tuple[str, int, int, int, int]
-Stamp: TypeAlias = tuple[Mark, ...]
-"""Of every file in a folder its name, the times of its last writing and of any change, in ns, its bytes and its inode:
-the folder is in another state if anything was replaced."""
+
+class Stamp(NamedTuple):
+    """The state of a folder: another one if anything in it was replaced. A session keeps thousands.
+
+    Attributes:
+        names: Its files; none where there is no folder.
+        marks: Of each the times of its last writing and of any change, in ns, its bytes and its inode.
+    """
+
+    names: tuple[str, ...] = ()
+    marks: bytes = b""
+
 
 _LOG = logging.getLogger("edgeadapt")
+_MARK = struct.Struct("<qqQQ")
 _TRIES = 5
 """How often an adapter is read that is replaced meanwhile."""
 _FAILED = 8
@@ -70,7 +80,7 @@ class Reader:
         self._manifest = manifest
         self._memory = memory
         self._verify = verify
-        self._sound: OrderedDict[Path, tuple[Stamp, AdapterRecord, Places]] = OrderedDict()
+        self._sound: OrderedDict[Path, tuple[Stamp, AdapterRecord, Places | None]] = OrderedDict()
         self._parts: dict[Any, Any] = {}
         self._failed: dict[str, tuple[Stamp, ...]] = {}
         self._lock = threading.Lock()
@@ -102,7 +112,7 @@ class Reader:
                 self._report(known.name, before, error)
                 raise
             # Nothing is no state to know again: what came and went between two absences may be of several folders.
-            if before and stamp_of(known.folder) == before:
+            if before.names and stamp_of(known.folder) == before:
                 self._check_size(loaded)
                 self._remember(known, before, loaded.record, places)
                 self._log_read(loaded, start)
@@ -113,7 +123,7 @@ class Reader:
         """Tells whether a folder was found useless already, as it is."""
         return stamp in self._failed.get(name, ())
 
-    def _checked(self, known: Known, allocate: Allocate) -> tuple[LoadedAdapter, Places]:
+    def _checked(self, known: Known, allocate: Allocate) -> tuple[LoadedAdapter, Places | None]:
         from edgeadapt.bundle import read_adapter, verify_files
 
         record = read_adapter(known.folder)
@@ -153,7 +163,7 @@ class Reader:
                 },
             )
 
-    def _remember(self, known: Known, stamp: Stamp, record: AdapterRecord, places: Places) -> None:
+    def _remember(self, known: Known, stamp: Stamp, record: AdapterRecord, places: Places | None) -> None:
         with self._lock:
             self._sound[known.folder] = stamp, record, self._parts.setdefault(places, places)
             self._sound.move_to_end(known.folder)
@@ -193,18 +203,25 @@ def stamp_of(folder: Path) -> Stamp:
     """Returns what the files of a folder are like; nothing where there is no folder."""
     try:
         with os.scandir(folder) as entries:
-            return tuple(sorted(_mark(entry.name, entry.stat(follow_symlinks=False)) for entry in entries))
+            found = sorted((entry.name, entry.stat(follow_symlinks=False)) for entry in entries)
     except OSError:
-        return ()
+        found = []
+    return Stamp(_once(tuple(name for name, _ in found)), b"".join(_mark(status) for _, status in found))
 
 
 def _is_still(folder: Path, stamp: Stamp) -> bool:
     """Tells whether the files of a stamp are what they were; sooner than another stamp does."""
     try:
-        return all(_mark(mark[0], os.lstat(f"{folder}{os.sep}{mark[0]}")) == mark for mark in stamp)
+        return b"".join(_mark(os.lstat(f"{folder}{os.sep}{name}")) for name in stamp.names) == stamp.marks
     except OSError:
         return False
 
 
-def _mark(name: str, status: os.stat_result) -> Mark:
-    return sys.intern(name), status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
+def _mark(status: os.stat_result) -> bytes:
+    return _MARK.pack(status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
+
+
+@lru_cache(maxsize=256)
+def _once(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns equal names that are there already, as the folders of adapters have the same files."""
+    return names

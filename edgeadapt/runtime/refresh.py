@@ -52,7 +52,7 @@ def refresh(folder: Path, manifest: Manifest, store: AdapterStore) -> Refreshed:
     new = [name for name in there if name not in known and name not in store.hidden]
     gone = [each for each in known.values() if each.listed and each.name not in there]
     put: list[tuple[Known, LoadedAdapter | None, Stamp]] = [
-        (Known(name, folder / ADAPTERS / name, listed=True), None, ()) for name in new
+        (Known(name, folder / ADAPTERS / name, listed=True), None, Stamp()) for name in new
     ]
     replaced: list[Known] = []
     failed: dict[str, EdgeAdaptError] = {}

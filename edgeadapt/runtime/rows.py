@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgeadapt.errors import UnsupportedError
-from edgeadapt.runtime.arena import side_by_side
 from edgeadapt.runtime.fit import Symbol, symbol_of
+from edgeadapt.runtime.layout import layout, side_by_side
 
 if TYPE_CHECKING:
     from edgeadapt.bundle import Slot, TensorRecord
-    from edgeadapt.runtime.arena import Allocate
-    from edgeadapt.runtime.filling import Array
+    from edgeadapt.runtime.filling import Array, Filling
+    from edgeadapt.runtime.layout import Allocate
 
 
 def stacked(
@@ -50,7 +50,7 @@ def stacked(
             stacks[slot.name] = first
         else:
             wanted[slot.name] = (1, *shape), first.dtype
-    for name, stack in allocate(wanted).items():
+    for name, stack in allocate(layout(wanted)).items():
         if shapes[name] == {(1, *stack.shape[1:])}:
             np.concatenate(columns[name], out=stack)
         else:
@@ -67,12 +67,12 @@ def _fill(stack: Array, arrays: Sequence[Array]) -> None:
         stack[region] = array[0]
 
 
-def passes(rows: Sequence[Mapping[str, Array]], slots: Sequence[Slot]) -> list[list[int]]:
+def passes(rows: Sequence[Filling], slots: Sequence[Slot]) -> list[list[int]]:
     """Returns which rows can share a run: those with the same arrays in all slots that take one for the whole batch."""
     whole = [slot.name for slot in slots if slot.shape[0] == 1]
     groups: dict[tuple[int, ...], list[int]] = {}
     for index, row in enumerate(rows):
-        groups.setdefault(tuple(id(row[name]) for name in whole), []).append(index)
+        groups.setdefault(tuple(id(row.arrays[name]) for name in whole), []).append(index)
     return list(groups.values())
 
 

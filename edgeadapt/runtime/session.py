@@ -11,7 +11,7 @@ from edgeadapt.errors import AdapterError, ConfigError, UnsupportedError, listed
 from edgeadapt.runtime import answers, rewriting
 from edgeadapt.runtime.adapters import NONE, LoadedAdapter
 from edgeadapt.runtime.choice import Choice, Choices, chosen, chosen_rows, named
-from edgeadapt.runtime.filling import Filling, label_count
+from edgeadapt.runtime.filling import Filling
 from edgeadapt.runtime.fillings import Fillings
 from edgeadapt.runtime.fit import array_problems
 from edgeadapt.runtime.generation import Generation, Limits, gathered, replay, stream
@@ -380,8 +380,8 @@ class Session:
         slots = self.manifest.slots
         # Once for each kind of row: rows are told apart by the identity of their arrays.
         fillings = {row: kept.of(row) for row in dict.fromkeys(rows)}
-        counts = [label_count(fillings[row].arrays, slots) for row in rows]
-        groups = passes([fillings[row].arrays for row in rows], slots)
+        counts = [fillings[row].labels(slots) for row in rows]
+        groups = passes([fillings[row] for row in rows], slots)
         parts = []
         for group in groups:
             members = tuple(rows[index] for index in group)

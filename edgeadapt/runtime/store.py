@@ -17,8 +17,8 @@ from edgeadapt.runtime.reading import Known, Reader, Stamp
 
 if TYPE_CHECKING:
     from edgeadapt.bundle import AdapterRecord, Manifest
-    from edgeadapt.runtime.arena import Wanted
-    from edgeadapt.runtime.filling import Array, Filling
+    from edgeadapt.runtime.filling import Filling
+    from edgeadapt.runtime.layout import Block, Layout
 
 _LOG = logging.getLogger("edgeadapt")
 
@@ -246,7 +246,7 @@ class Lease(Mapping[str, LoadedAdapter]):
     def __contains__(self, name: object) -> bool:
         return name == NONE or name in self._known
 
-    def allocate(self, wanted: Wanted) -> dict[str, Array]:
+    def allocate(self, wanted: Layout) -> Block:
         """Returns arrays that are not yet filled, for what `made` is to make."""
         return self._store.memory.allocate(wanted)
 

@@ -8,27 +8,29 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeadapt.runtime.arena import Arena, bytes_of, opened, side_by_side
+from edgeadapt.runtime.arena import Arena, opened
+from edgeadapt.runtime.layout import Block, Layout, layout, side_by_side
 from edgeadapt.runtime.memory import Memory
 
 F32, F16 = np.dtype("float32"), np.dtype("float16")
 LINE = 64
 
 
-def filled(arrays: dict[str, Any], value: float) -> dict[str, Any]:
+def filled(arrays: Block | None, value: float) -> Block:
+    assert arrays is not None
     for array in arrays.values():
         array[...] = value
     return arrays
 
 
-def wanted(*shapes: tuple[int, ...]) -> dict[str, Any]:
-    return {str(index): (shape, F32) for index, shape in enumerate(shapes)}
+def wanted(*shapes: tuple[int, ...]) -> Layout:
+    return layout({str(index): (shape, F32) for index, shape in enumerate(shapes)})
 
 
 @pytest.mark.parametrize("allocate", [side_by_side, Arena(1 << 12).arrays])
 def test_arrays_are_what_was_asked_for_and_share_nothing(allocate: Any) -> None:
-    asked = {"a": ((2, 3), F32), "b": ((1, 0, 4), F32), "c": ((5,), F16), "d": ((), F32)}
-    arrays = allocate(asked)
+    asked: dict[str, Any] = {"a": ((2, 3), F32), "b": ((1, 0, 4), F32), "c": ((5,), F16), "d": ((), F32)}
+    arrays = allocate(layout(asked))
     assert {name: (array.shape, array.dtype) for name, array in arrays.items()} == asked
     for value, array in enumerate(arrays.values()):
         array[...] = value
@@ -39,11 +41,11 @@ def test_arrays_are_what_was_asked_for_and_share_nothing(allocate: Any) -> None:
 
 def test_any_view_keeps_its_memory() -> None:
     arena = Arena(8 * LINE)
-    arrays = filled(arena.arrays(wanted((16,), (16,))) or {}, 1.0)
+    arrays = filled(arena.arrays(wanted((16,), (16,))), 1.0)
     view = arrays["1"].reshape(4, 4)[2:]
     del arrays
     for _ in range(4):
-        filled(arena.arrays(wanted((16,), (16,))) or {}, 2.0)
+        filled(arena.arrays(wanted((16,), (16,))), 2.0)
         assert (view == 1.0).all()
     assert arena.used() == 2 * LINE
     del view
@@ -66,17 +68,16 @@ def test_an_array_goes_between_gaps_and_one_piece_into_the_hole_of_its_size() ->
     pieces[0] = pieces[2] = pieces[4] = None
     exact = arena.arrays(wanted((32,)))
     assert arena.arrays(wanted((48,))) is not None  # so the one of three was left whole
-    spread = arena.arrays(wanted((16,), (32,), (32,)))
-    assert spread is not None
-    filled(exact or {}, 1.0)
-    filled(spread, 2.0)
-    assert all((array == 1.0).all() for array in (exact or {}).values())
+    spread = filled(arena.arrays(wanted((16,), (16,), (16,), (16,), (16,))), 2.0)
+    assert spread.parts == [0, 3]
+    exact = filled(exact, 1.0)
+    assert all((array == 2.0).all() for array in spread.values())
 
 
 def test_at_random_nothing_overlaps() -> None:
     chance = random.Random(0)
     arena = Arena(1 << 14)
-    held: list[tuple[float, dict[str, Any]]] = []
+    held: list[tuple[float, Block]] = []
     refused = 0
     for step in range(3000):
         shapes = [(chance.randint(1, 60),) for _ in range(chance.randint(1, 6))]
@@ -96,7 +97,7 @@ def test_at_random_nothing_overlaps() -> None:
 
 def test_room_is_made_before_and_what_others_were_given_counts() -> None:
     piece = wanted((1 << 16,))
-    size = bytes_of(piece)
+    size = piece.bytes
     memory = Memory(2 * size)
     for key in ("a", "b"):
         arrays = memory.allocate(piece)
@@ -112,7 +113,7 @@ def test_room_is_made_before_and_what_others_were_given_counts() -> None:
 
 def test_all_that_others_were_given_counts() -> None:
     piece = wanted((1 << 16,))
-    size = bytes_of(piece)
+    size = piece.bytes
     memory = Memory(4 * size)
     for key in ("a", "b"):
         arrays = memory.allocate(piece)

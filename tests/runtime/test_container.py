@@ -12,8 +12,8 @@ import pytest
 
 from edgeadapt.errors import BundleError
 from edgeadapt.runtime import container
-from edgeadapt.runtime.arena import side_by_side
-from edgeadapt.runtime.container import places_of, read_places
+from edgeadapt.runtime.container import Places, places_of, read_places
+from edgeadapt.runtime.layout import layout, side_by_side
 from tests.runtime.tiny_bundle import arrays, write_arrays
 
 OTHERS = [None, b"", b"\x04", b"\xff" * 64]
@@ -61,9 +61,9 @@ def test_read_where_the_system_has_no_such_call(tmp_path: Path, monkeypatch: pyt
 def test_arrays_that_lie_in_each_other(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(bytes(range(16)))
     kind = np.dtype(np.uint8)
-    found = read_places(
-        tmp_path / "file", (("a", (9,), kind, 2), ("b", (2, 2), kind, 4), ("c", (5,), kind, 6)), side_by_side
-    )
+    own = layout({"a": ((9,), kind), "b": ((2, 2), kind), "c": ((5,), kind)})
+    assert list(own.shapes) == ["a", "c", "b"]
+    found = read_places(tmp_path / "file", Places(own, ((2, 0), (4, 2), (6, 1))), side_by_side)
     assert {name: array.ravel().tolist() for name, array in found.items()} == {
         "a": [*range(2, 11)],
         "b": [*range(4, 8)],

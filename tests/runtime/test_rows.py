@@ -7,6 +7,8 @@ import pytest
 
 from edgeadapt.bundle import Slot, TensorRecord
 from edgeadapt.errors import UnsupportedError
+from edgeadapt.runtime.filling import Filling
+from edgeadapt.runtime.provider import HOST
 from edgeadapt.runtime.rows import passes, stacked, together
 from tests.runtime.tiny_bundle import Array
 
@@ -48,7 +50,7 @@ def test_what_all_rows_share_is_passed_on() -> None:
 
 
 def test_without_slots_for_the_whole_batch_one_pass_is_enough() -> None:
-    rows = [{**pair("q", 2), **pair("v", 3)}, {**pair("q", 5), **pair("v", 1)}]
+    rows = [Filling({**pair("q", q), **pair("v", v)}, HOST) for q, v in ((2, 3), (5, 1))]
     assert passes(rows, SLOTS) == [[0, 1]]
 
 

@@ -214,7 +214,7 @@ def test_of_two_readings_the_first_is_kept_with_its_own_stamp(own: TinyBundle) -
     session = load(own.path)
     store, known = session._store, session._store.known["short"]
     (first, old), (second, _) = (store.reader.read(known) for _ in range(2))
-    new = (*old, ("more", 0, 0, 0, 0))
+    new = reading.Stamp((*old.names, "more"), old.marks + b"more")
     for loaded, stamp in ((first, old), (second, new)):
         held = store.keep(known, loaded, stamp)
         assert (held.value, store.stamp(known)) == (first, old)
