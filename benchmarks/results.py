@@ -16,7 +16,7 @@ class Figure:
     Attributes:
         name: What it is: `1 x 128, switch / fold`.
         value: The number, in `unit`.
-        unit: `ratio`, `s`, or `abs error`.
+        unit: `ratio`, `s`, `ms`, `us`, `MB`, `1/s`, or `abs error`.
         target: The most it may be, or None where it only tells something.
         quartiles: First and third quartile of what `value` is the median of, or None.
         raw: What it was computed from.

@@ -39,7 +39,7 @@ HOW = (
     "their own, memory is `VmRSS` beyond what was resident after the imports."
 )
 CLIENTS, UNDER_WAY, MAX_BATCH = 8, 8, 8
-USUAL = Counts(rounds=7, warm=200, runs=600)
+USUAL = Counts(rounds=11, warm=200, runs=600)
 
 
 def measure(settings: Settings) -> tuple[Figure, ...]:

@@ -110,6 +110,8 @@ class Arena:
     def _merge(self, places: Sequence[Hole]) -> None:
         merged: list[Hole] = []
         for start, end in sorted([*self._holes, *places]):
+            if start == end:  # of arrays without elements
+                continue
             if merged and merged[-1][1] == start:
                 merged[-1] = merged[-1][0], end
             else:

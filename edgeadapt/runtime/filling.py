@@ -74,8 +74,11 @@ class Filling:
 
     def size(self) -> int:
         """Returns the bytes of its own arrays, on the host and, where that is another place, on the device."""
-        own = self.own
-        size = own.layout.bytes if isinstance(own, Block) else sum(array.nbytes for array in own.values())
+        if isinstance(self.own, Block):
+            size = self.own.layout.bytes
+        else:
+            shared = {} if self.below is None else self.below.arrays
+            size = sum(array.nbytes for name, array in self.own.items() if shared.get(name) is not array)
         return size if self._device.kind == "cpu" else 2 * size
 
 

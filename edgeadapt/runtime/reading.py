@@ -44,7 +44,7 @@ _TRIES = 5
 _FAILED = 8
 """How many useless states of one adapter's folder are remembered."""
 _SOUND = 4096
-"""How many sound states are remembered, one a folder; one takes 1 to 2 KB."""
+"""How many sound states are remembered, one a folder; one takes about 1 KB."""
 _PARTS = 256
 """How many different parts of records, and places of arrays in their files, are shared."""
 

@@ -74,6 +74,16 @@ def test_an_array_goes_between_gaps_and_one_piece_into_the_hole_of_its_size() ->
     assert all((array == 2.0).all() for array in spread.values())
 
 
+def test_arrays_without_elements_leave_no_trace() -> None:
+    arena = Arena(4 * LINE)
+    for _ in range(3):
+        held = arena.arrays(wanted((16,), (16,)))
+        assert filled(arena.arrays(wanted((0, 3), (0,))), 1.0)["0"].shape == (0, 3)
+        del held
+    assert arena.used() == 0
+    assert arena._holes == [(0, 4 * LINE)]
+
+
 def test_at_random_nothing_overlaps() -> None:
     chance = random.Random(0)
     arena = Arena(1 << 14)
