@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 TITLE = "A crowd of adapters"
 HOW = (
     "all-MiniLM-L6-v2 with a LoRA of rank 8 at 24 layers and a head for each of 10,000 adapters, of which 1,000 are "
-    "asked for by Zipf's law and 64 fit into `adapter_memory`; texts of 8 to 64 tokens. Eight threads hand requests to "
+    "asked for by Zipf's law and 64 fit into `adapter_memory`; texts of 8 to 64 tokens. Opening is `edgeadapt.load` of "
+    "bundles that differ in the number of their adapters. Eight threads hand requests to "
     "a `Batcher` (`max_batch=8`, `workers=2`, `threads=1`), each with eight under way. `one adapter` is the same "
     "requests, all to one; `one at a time` runs them in a loop, switching, in a session with `threads=2`. Each adapter "
     "has been read once before, and half of those that are asked for are read again, since 64 are in memory. A block "
@@ -40,12 +42,32 @@ HOW = (
 )
 CLIENTS, UNDER_WAY, MAX_BATCH = 8, 8, 8
 USUAL = Counts(rounds=11, warm=200, runs=600)
+STARTS = Counts(rounds=11, warm=1, runs=7)
 
 
 def measure(settings: Settings) -> tuple[Figure, ...]:
     """Returns the ratios of throughputs, latencies, memory, and what other ways reach."""
     counts = settings.counts(USUAL)
-    return (*_rates(counts), *_memory(counts), *_others(counts))
+    return (*_starts(settings.counts(STARTS)), *_rates(counts), *_memory(counts), *_others(counts))
+
+
+def _starts(counts: Counts) -> list[Figure]:
+    """Returns what more adapters add to the time of `edgeadapt.load`."""
+    import edgeadapt
+    from benchmarks.models import crowd
+    from benchmarks.timing import paired
+
+    figures = []
+    for count, path, target in ((crowd.ASKED, crowd.smaller(crowd.ASKED), 1.02), (crowd.KNOWN, crowd.bundle(), None)):
+        name = f"opening a bundle: {count:,} adapters / {crowd.FEW}"
+        timing = paired(
+            name,
+            partial(edgeadapt.load, path, threads=THREADS),
+            partial(edgeadapt.load, crowd.smaller(crowd.FEW), threads=THREADS),
+            counts,
+        )
+        figures.append(timing.figure(name, target))
+    return figures
 
 
 def _rates(counts: Counts) -> list[Figure]:

@@ -20,6 +20,7 @@ from benchmarks.settings import BUILD
 
 FOLDER = BUILD / "bench-crowd"
 KNOWN, ASKED, BUDGETED, MERGED = 10_000, 1_000, 64, 16
+FEW = 10
 RANK, TARGETS = 8, ("query", "key", "value", "attention.output.dense")
 LENGTHS = (8, 64)
 VOCABULARY = 30522
@@ -44,6 +45,11 @@ def prepare(model: Path) -> None:
 def bundle() -> Path:
     """Returns the bundle's folder."""
     return FOLDER / "bundle"
+
+
+def smaller(count: int) -> Path:
+    """Returns the folder of the same bundle with so many of its adapters, `FEW` or `ASKED`."""
+    return FOLDER / f"bundle-{count}"
 
 
 def merged() -> Path:
@@ -107,6 +113,9 @@ def _make(folder: Path, model: Path) -> None:
             sibling(home / "adapters" / name(0), home / "adapters" / name(number), generator)
         else:
             (home / "adapters" / name(number)).mkdir()
+    for count in (FEW, ASKED):
+        more = shutil.ignore_patterns(*map(name, range(count, KNOWN)))
+        shutil.copytree(home, smaller(count), ignore=more)
 
 
 def _train(folder: Path) -> None:

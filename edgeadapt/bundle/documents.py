@@ -75,16 +75,19 @@ def adapter_names(folder: Path) -> list[str]:
         raise BundleError(f"{parent} is a link.\nPut the folder itself there; a bundle holds no links.")
     if not parent.is_dir():
         return []
-    found = sorted(path for path in parent.iterdir() if path.is_dir() and not path.name.startswith("."))
-    problems = [f"{path.name}: is a link" for path in found if path.is_symlink()]
-    problems += [f"{path.name}: {problem}" for path in found if (problem := name_problem(path.name))]
+    # What the system tells of an entry while it lists a folder: there may be thousands, and a session starts with this.
+    with os.scandir(parent) as entries:
+        found = [(each.name, each.is_symlink()) for each in entries if each.is_dir() and not each.name.startswith(".")]
+    names = sorted(name for name, _ in found)
+    problems = [f"{name}: is a link" for name, link in sorted(found) if link]
+    problems += [f"{name}: {problem}" for name in names if (problem := name_problem(name))]
     spelled: dict[str, str] = {}
-    for path in found:
-        first = spelled.setdefault(path.name.lower(), path.name)
-        problems += [f"{path.name}: differs from {first} only in case"] if first != path.name else []
+    for name in names:
+        first = spelled.setdefault(name.lower(), name)
+        problems += [f"{name}: differs from {first} only in case"] if first != name else []
     if problems:
         raise BundleError.collect(f"{parent} holds what is no adapter:", problems, "Rename or remove these folders.")
-    return [path.name for path in found]
+    return names
 
 
 def _read(path: Path, kind: type[RecordT]) -> RecordT:

@@ -11,7 +11,7 @@ from edgeadapt.errors import BundleError, ConfigError, nearest
 from edgeadapt.runtime.adapters import NONE, read_base
 from edgeadapt.runtime.memory import bytes_of
 from edgeadapt.runtime.provider import MemoryMode, Opening, ProviderName, open_model
-from edgeadapt.runtime.reading import Known
+from edgeadapt.runtime.reading import found
 from edgeadapt.runtime.session import Session
 from edgeadapt.runtime.signature import check_signature, check_version
 from edgeadapt.runtime.store import AdapterStore
@@ -88,7 +88,8 @@ def load(
             "lie they are made whole again in every run: more memory and much more time.\nLeave memory='fast'."
         )
     names = adapter_names(folder)
-    home = folder / ADAPTERS / NONE
+    adapters = folder / ADAPTERS
+    home = adapters / NONE
     if NONE not in names:
         raise BundleError(f"{folder} lacks {ADAPTERS}/{NONE}, the base as an adapter.\nCopy the bundle again.")
     record = read_adapter(home)
@@ -102,7 +103,7 @@ def load(
         encoder, _ = open_model(folder / manifest.generation.encoder.file, opening)
     check_signature(model, manifest, encoder)
     base = read_base(folder, home, record, manifest, device)
-    known = [Known(name, folder / ADAPTERS / name, listed=True) for name in names if name != NONE]
+    known = found((name for name in names if name != NONE), adapters)
     return Session(
         folder, manifest, model, device, AdapterStore(base, manifest, known, budget, verify=verify != "none"), encoder
     )

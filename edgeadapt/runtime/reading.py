@@ -9,6 +9,7 @@ import struct
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -55,13 +56,24 @@ class Known:
 
     Attributes:
         name: What a run calls it.
-        folder: Where it lies.
+        path: The folder that it lies in; text, which is made in no time, and a bundle may have ten thousand.
         listed: It was found in the bundle, not added by hand.
     """
 
     name: str
-    folder: Path
+    path: str
     listed: bool
+
+    @property
+    def folder(self) -> Path:
+        """The same as a path."""
+        return Path(self.path)
+
+
+def found(names: Iterable[str], home: Path) -> list[Known]:
+    """Returns adapters that were found in a bundle, in the folder of all its adapters."""
+    start = f"{home}{os.sep}"
+    return [Known(name, start + name, listed=True) for name in names]
 
 
 class Reader:
@@ -80,7 +92,7 @@ class Reader:
         self._manifest = manifest
         self._memory = memory
         self._verify = verify
-        self._sound: OrderedDict[Path, tuple[Stamp, AdapterRecord, Places | None]] = OrderedDict()
+        self._sound: OrderedDict[str, tuple[Stamp, AdapterRecord, Places | None]] = OrderedDict()
         self._parts: dict[Any, Any] = {}
         self._failed: dict[str, tuple[Stamp, ...]] = {}
         self._lock = threading.Lock()
@@ -103,21 +115,21 @@ class Reader:
             self._log_read(again[0], start)
             return again
         for _ in range(_TRIES):
-            before = stamp_of(known.folder)
+            before = stamp_of(known.path)
             try:
                 loaded, places = self._checked(known, side_by_side if anew else self._memory.allocate)
             except EdgeAdaptError as error:
-                if stamp_of(known.folder) != before:
+                if stamp_of(known.path) != before:
                     continue
                 self._report(known.name, before, error)
                 raise
             # Nothing is no state to know again: what came and went between two absences may be of several folders.
-            if before.names and stamp_of(known.folder) == before:
+            if before.names and stamp_of(known.path) == before:
                 self._check_size(loaded)
                 self._remember(known, before, loaded.record, places)
                 self._log_read(loaded, start)
                 return loaded, before
-        raise AdapterError(f"{known.folder} changes again and again while it is read.\nPut it there in one step.")
+        raise AdapterError(f"{known.path} changes again and again while it is read.\nPut it there in one step.")
 
     def has_failed(self, name: str, stamp: Stamp) -> bool:
         """Tells whether a folder was found useless already, as it is."""
@@ -137,7 +149,7 @@ class Reader:
 
         It is looked at once, and last: what was read of another state is thrown away.
         """
-        sound = self._sound.get(known.folder)
+        sound = self._sound.get(known.path)
         if sound is None:
             return None
         stamp, record, places = sound
@@ -147,7 +159,7 @@ class Reader:
             )
         except EdgeAdaptError:  # it is another one, or is being replaced: whoever checks it will say
             return None
-        return (loaded, stamp) if _is_still(known.folder, stamp) else None
+        return (loaded, stamp) if _is_still(known.path, stamp) else None
 
     def _shared(self, record: AdapterRecord) -> AdapterRecord:
         """Returns the record; what others have too, as those of one training recipe do, is once in memory."""
@@ -165,8 +177,8 @@ class Reader:
 
     def _remember(self, known: Known, stamp: Stamp, record: AdapterRecord, places: Places | None) -> None:
         with self._lock:
-            self._sound[known.folder] = stamp, record, self._parts.setdefault(places, places)
-            self._sound.move_to_end(known.folder)
+            self._sound[known.path] = stamp, record, self._parts.setdefault(places, places)
+            self._sound.move_to_end(known.path)
             if len(self._sound) > _SOUND:
                 self._sound.popitem(last=False)
             if failed := self._failed.get(known.name):
@@ -199,7 +211,7 @@ class Reader:
             )
 
 
-def stamp_of(folder: Path) -> Stamp:
+def stamp_of(folder: str) -> Stamp:
     """Returns what the files of a folder are like; nothing where there is no folder."""
     try:
         with os.scandir(folder) as entries:
@@ -209,7 +221,7 @@ def stamp_of(folder: Path) -> Stamp:
     return Stamp(_once(tuple(name for name, _ in found)), b"".join(_mark(status) for _, status in found))
 
 
-def _is_still(folder: Path, stamp: Stamp) -> bool:
+def _is_still(folder: str, stamp: Stamp) -> bool:
     """Tells whether the files of a stamp are what they were; sooner than another stamp does."""
     try:
         return b"".join(_mark(os.lstat(f"{folder}{os.sep}{name}")) for name in stamp.names) == stamp.marks

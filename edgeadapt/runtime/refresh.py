@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from edgeadapt.errors import BundleError, EdgeAdaptError
 from edgeadapt.runtime.adapters import NONE, LoadedAdapter
-from edgeadapt.runtime.reading import Known, Stamp, stamp_of
+from edgeadapt.runtime.reading import Known, Stamp, found, stamp_of
 from edgeadapt.runtime.store import AdapterStore
 
 if TYPE_CHECKING:
@@ -47,25 +47,25 @@ def refresh(folder: Path, manifest: Manifest, store: AdapterStore) -> Refreshed:
             f"The model in {folder} is another one than this session has open: it got other slots, or another base.\n"
             "Load the bundle again; this session goes on as it is."
         )
-    there = [name for name in adapter_names(folder) if name != NONE]
+    there = dict.fromkeys(name for name in adapter_names(folder) if name != NONE)
     known = store.known
     new = [name for name in there if name not in known and name not in store.hidden]
-    gone = [each for each in known.values() if each.listed and each.name not in there]
+    gone = dict.fromkeys(each for each in known.values() if each.listed and each.name not in there)
     put: list[tuple[Known, LoadedAdapter | None, Stamp]] = [
-        (Known(name, folder / ADAPTERS / name, listed=True), None, Stamp()) for name in new
+        (each, None, Stamp()) for each in found(new, folder / ADAPTERS)
     ]
     replaced: list[Known] = []
     failed: dict[str, EdgeAdaptError] = {}
     for each in known.values():
         before = store.stamp(each) if each.listed and each not in gone else None
-        now_stamp = stamp_of(each.folder) if before is not None else None
+        now_stamp = stamp_of(each.path) if before is not None else None
         if now_stamp == before or now_stamp is None or store.reader.has_failed(each.name, now_stamp):
             continue
-        fresh = Known(each.name, each.folder, listed=True)
+        fresh = Known(each.name, each.path, listed=True)
         try:
             put.append((fresh, *store.reader.read(fresh)))
             replaced.append(each)
         except EdgeAdaptError as error:
             failed[each.name] = error
-    store.change(put, [*gone, *replaced], frozenset(store.hidden & set(there)))
+    store.change(put, [*gone, *replaced], frozenset(store.hidden & there.keys()))
     return Refreshed(tuple(new), tuple(each.name for each in replaced), tuple(each.name for each in gone), failed)

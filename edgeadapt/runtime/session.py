@@ -310,7 +310,7 @@ class Session:
         name = read_adapter(folder).name if name is None else name
         check_adapter_name(name)
         self._store.check_free(name)
-        added = Known(name, folder, listed=False)
+        added = Known(name, str(folder), listed=False)
         self._store.put(added, *self._store.reader.read(added))
 
     def remove_adapter(self, name: str) -> None:

@@ -154,7 +154,7 @@ class AdapterStore:
             gone: Adapters that aren't there any more, or not the same.
             hidden: Adapters that are still hidden.
         """
-        put, gone = list(put), list(gone)
+        put, gone = list(put), set(gone)
         with self._lock:
             self._hidden = hidden
             left = {name: known for name, known in self._known.items() if known not in gone}
