@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import struct
 import threading
 import time
 from collections import OrderedDict
@@ -39,7 +38,6 @@ class Stamp(NamedTuple):
 
 
 _LOG = logging.getLogger("edgeadapt")
-_MARK = struct.Struct("<qqQQ")
 _TRIES = 5
 """How often an adapter is read that is replaced meanwhile."""
 _FAILED = 8
@@ -230,7 +228,8 @@ def _is_still(folder: str, stamp: Stamp) -> bool:
 
 
 def _mark(status: os.stat_result) -> bytes:
-    return _MARK.pack(status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
+    # As text: on Windows, numbers may be larger than 64 bits.
+    return b"%d %d %d %d;" % (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
 
 
 @lru_cache(maxsize=256)
