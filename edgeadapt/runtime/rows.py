@@ -56,7 +56,7 @@ def stacked(
         else:
             _fill(stack, columns[name])
         stacks[name] = stack
-    return stacks
+    return {slot.name: stacks[slot.name] for slot in slots}
 
 
 def _fill(stack: Array, arrays: Sequence[Array]) -> None:
