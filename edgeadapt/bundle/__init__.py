@@ -1,51 +1,68 @@
-"""A bundle on disk: its records, reading and writing them, and checking its files. Standard library only."""
+"""A bundle on disk: its records, reading and writing them, and checking its files. Standard library only.
 
-from edgeadapt.bundle.contents import (
-    GENAI_CONFIG,
-    GENAI_TOKENIZER,
-    PARITY,
-    PARTS,
-    SITES,
-    Part,
-    adapter_part,
-    models,
-    part,
-)
-from edgeadapt.bundle.documents import (
-    ADAPTER,
-    ADAPTERS,
-    MANIFEST,
-    adapter_names,
-    read_adapter,
-    read_manifest,
-    write_adapter,
-    write_manifest,
-)
-from edgeadapt.bundle.files import record_files, verify_files
-from edgeadapt.bundle.folders import new_folder, replace_file
-from edgeadapt.bundle.index import INDEX, has_index, write_index
-from edgeadapt.bundle.names import CACHE, CROSS, ENCODED, KEPT, NONE, PAST, PRESENT, check_adapter_name, encoder_file
-from edgeadapt.bundle.records import (
-    ENCODER_FORMAT,
-    FORMAT,
-    AdapterRecord,
-    ChatRecord,
-    EncoderDecoderRecord,
-    EncoderRecord,
-    FileRecord,
-    GenerationRecord,
-    ImageRecord,
-    Manifest,
-    ModelRecord,
-    Neutral,
-    ParityRecord,
-    ProblemType,
-    RulesRecord,
-    Slot,
-    SpeechRecord,
-    TensorRecord,
-    TokenizerRecord,
-)
+Each name brings in its module when it is first used: the runtime needs a few names, and the rest to open a bundle.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgeadapt.bundle.contents import (
+        GENAI_CONFIG,
+        GENAI_TOKENIZER,
+        PARITY,
+        PARTS,
+        SITES,
+        Part,
+        adapter_part,
+        models,
+        part,
+    )
+    from edgeadapt.bundle.documents import (
+        ADAPTER,
+        ADAPTERS,
+        MANIFEST,
+        adapter_names,
+        read_adapter,
+        read_manifest,
+        write_adapter,
+        write_manifest,
+    )
+    from edgeadapt.bundle.files import record_files, verify_files
+    from edgeadapt.bundle.folders import new_folder, replace_file
+    from edgeadapt.bundle.index import INDEX, has_index, write_index
+    from edgeadapt.bundle.names import (
+        CACHE,
+        CROSS,
+        ENCODED,
+        KEPT,
+        NONE,
+        PAST,
+        PRESENT,
+        check_adapter_name,
+        encoder_file,
+    )
+    from edgeadapt.bundle.records import (
+        ENCODER_FORMAT,
+        FORMAT,
+        AdapterRecord,
+        ChatRecord,
+        EncoderDecoderRecord,
+        EncoderRecord,
+        FileRecord,
+        GenerationRecord,
+        ImageRecord,
+        Manifest,
+        ModelRecord,
+        Neutral,
+        ParityRecord,
+        ProblemType,
+        RulesRecord,
+        Slot,
+        SpeechRecord,
+        TensorRecord,
+        TokenizerRecord,
+    )
 
 __all__ = [
     "ADAPTER",
@@ -101,3 +118,19 @@ __all__ = [
     "write_index",
     "write_manifest",
 ]
+
+_MODULES = ("names", "records", "folders", "files", "documents", "contents", "index")
+"""What is quick to import comes first."""
+
+
+def __getattr__(name: str) -> Any:
+    for module in _MODULES if name in __all__ else ():
+        found = vars(importlib.import_module(f"{__name__}.{module}"))
+        if name in found:
+            globals()[name] = found[name]
+            return found[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import contextlib
 import math
@@ -126,6 +125,8 @@ class Batcher:
         Example:
             >>> outputs = await batcher.run(inputs, "spam")  # doctest: +SKIP
         """
+        import asyncio  # who awaits has it; others do without: it takes as long to import as numpy
+
         return await asyncio.wrap_future(self._enter(inputs, adapter, None, block=False))
 
     def stats(self) -> BatcherStats:

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
@@ -210,6 +209,8 @@ def _check_wheels() -> None:
 
 
 def _is_installed(name: str) -> bool:
+    from importlib import metadata  # slow, and only a GPU asks
+
     try:
         metadata.version(name)
     except metadata.PackageNotFoundError:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import onnxruntime as ort
 
-from edgeadapt.bundle import CROSS, ENCODED, PAST, PRESENT, EncoderDecoderRecord
+from edgeadapt.bundle import CROSS, ENCODED, PAST, PRESENT
 from edgeadapt.errors import InputError, UnsupportedError
 from edgeadapt.runtime.decoder import Place
 from edgeadapt.runtime.prompts import ENDED
@@ -48,6 +48,8 @@ def prepared(manifest: Manifest, given: Any, mask: Array | None, begun: Any, max
         InputError: It doesn't fit the model; all reasons.
         UnsupportedError: The bundle has no encoder.
     """
+    from edgeadapt.bundle import EncoderDecoderRecord
+
     record = manifest.generation
     if not isinstance(record, EncoderDecoderRecord):
         raise UnsupportedError(f"A bundle for {manifest.task} has no encoder.")

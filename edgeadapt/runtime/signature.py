@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import onnxruntime as ort
 
-from edgeadapt.bundle import PAST, EncoderDecoderRecord
+from edgeadapt.bundle import PAST
 from edgeadapt.errors import BundleError
 from edgeadapt.runtime.inputs import shown
 
@@ -61,6 +61,8 @@ def check_signature(
     Raises:
         BundleError: Names, dtypes or ranks differ, all of them.
     """
+    from edgeadapt.bundle import EncoderDecoderRecord
+
     slots = list(manifest.slots)
     if encoder is not None and isinstance(manifest.generation, EncoderDecoderRecord):
         _check_encoder(encoder, manifest, manifest.generation.encoder)
