@@ -285,6 +285,13 @@ def test_importing_the_runtime_imports_nothing_late() -> None:
     assert without(DEVICE_LACKS, late + program).stdout == "set()\n"
 
 
+def test_importing_the_runtime_leaves_out_what_takes_long() -> None:
+    slow = "slow = {'asyncio', 'importlib.metadata', 'edgeadapt.bundle.records', 'edgeadapt.bundle.documents'}\n"
+    program = "import edgeadapt.runtime\nprint(slow & set(sys.modules) - before)"
+    before = "import onnxruntime\nbefore = set(sys.modules)\n"
+    assert without(DEVICE_LACKS, slow + before + program).stdout == "set()\n"
+
+
 def test_importing_the_package_imports_no_library() -> None:
     program = "import edgeadapt\nprint(sorted({'numpy', 'onnxruntime'} & set(sys.modules)), edgeadapt.__version__)"
     assert without(DEVICE_LACKS, program).stdout.startswith("[] ")

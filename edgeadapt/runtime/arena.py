@@ -43,18 +43,18 @@ class Arena:
         """Returns arrays that are not yet filled, or None where there is no room; theirs is free when all are gone."""
         with self._lock:
             self._tidy()
-            whole = self._whole(wanted.size)
+            whole = self._whole(wanted.span)
             found = ([], [], [whole]) if whole else self._parted(wanted)
             if found is None:
                 return None
-            self._used += wanted.bytes
-        starts, parts, taken = found
+            self._used += wanted.nbytes
+        starts, firsts, taken = found
         # An array of its own for these: what numpy makes of it holds it, and nobody else does.
         owner = np.frombuffer(self._memory, np.uint8)
-        weakref.finalize(owner, self._left.append, (taken, wanted.bytes)).atexit = False
+        weakref.finalize(owner, self._left.append, (taken, wanted.nbytes)).atexit = False
         if len(taken) == 1:
             return Block(wanted, owner[slice(*taken[0])])
-        return Block(wanted, owner, starts, parts)
+        return Block(wanted, owner, starts, firsts)
 
     def used(self) -> int:
         """Returns the bytes of all arrays that are not gone."""
@@ -89,11 +89,11 @@ class Arena:
         rest: list[Hole] = []
         taken: list[Hole] = []
         starts: list[int] = []
-        parts: list[int] = []
+        firsts: list[int] = []
         first = start = end = 0
-        for index, size in enumerate(wanted.sizes):
-            if index == 0 or end - start < size:
-                parts.append(index)
+        for number, size in enumerate(wanted.strides):
+            if number == 0 or end - start < size:
+                firsts.append(number)
             while end - start < size:
                 if not holes:
                     return None
@@ -105,7 +105,7 @@ class Arena:
             start += size
         taken += [(first, start)] if start > first else []
         self._holes = [*rest, *([(start, end)] if end > start else []), *holes]
-        return starts, parts, taken
+        return starts, firsts, taken
 
     def _merge(self, places: Sequence[Hole]) -> None:
         merged: list[Hole] = []

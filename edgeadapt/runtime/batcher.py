@@ -125,7 +125,7 @@ class Batcher:
         Example:
             >>> outputs = await batcher.run(inputs, "spam")  # doctest: +SKIP
         """
-        import asyncio  # who awaits has it; others do without: it takes as long to import as numpy
+        import asyncio  # slow to import, and who awaits has it already
 
         return await asyncio.wrap_future(self._enter(inputs, adapter, None, block=False))
 

@@ -55,8 +55,7 @@ def places_of(path: Path, arrays: Mapping[str, Array]) -> Places:
     if {name: size for _, name, size in found} != {name: array.nbytes for name, array in arrays.items()}:
         raise _changed(path, "it holds other arrays now")
     own = layout({name: (array.shape, array.dtype) for name, array in arrays.items()})
-    numbers = {name: number for number, name in enumerate(own.shapes)}
-    return Places(own, tuple((start, numbers[name]) for start, name, _ in found))
+    return Places(own, tuple((start, own.numbers[name]) for start, name, _ in found))
 
 
 def read_places(path: Path, places: Places, allocate: Allocate) -> Block:
@@ -67,9 +66,9 @@ def read_places(path: Path, places: Places, allocate: Allocate) -> Block:
     """
     arrays = allocate(places.layout)
     try:
-        file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))  # no object of Python's: half of what it takes
+        file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         try:
-            _fill(file, [(start, arrays.part(number)) for start, number in places.starts])
+            _fill(file, [(start, arrays.raw(number)) for start, number in places.starts])
         finally:
             os.close(file)
     except OSError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -18,9 +17,6 @@ if TYPE_CHECKING:
     from edgeadapt.runtime.provider import Device
 
     Array: TypeAlias = NDArray[Any]
-
-
-_MAKING = threading.Lock()
 
 
 class Filling:
@@ -45,9 +41,7 @@ class Filling:
     def arrays(self) -> Mapping[str, Array]:
         """On the host, `(rows, ...)`; stacks and blends are made of these. The same ones each time."""
         if self._arrays is None:
-            made = self.own if self.below is None else {**self.below.arrays, **self.own}
-            with _MAKING:  # threads that make them at once take those of the first
-                self._arrays = made if self._arrays is None else self._arrays
+            self._arrays = self.own if self.below is None else {**self.below.arrays, **self.own}
         return self._arrays
 
     def labels(self, slots: Sequence[Slot]) -> int | None:
@@ -75,7 +69,7 @@ class Filling:
     def size(self) -> int:
         """Returns the bytes of its own arrays, on the host and, where that is another place, on the device."""
         if isinstance(self.own, Block):
-            size = self.own.layout.bytes
+            size = self.own.layout.nbytes
         else:
             shared = {} if self.below is None else self.below.arrays
             size = sum(array.nbytes for name, array in self.own.items() if shared.get(name) is not array)
@@ -88,10 +82,8 @@ def label_count(arrays: Mapping[str, Array], slots: Sequence[Slot]) -> int | Non
     An array of another number of dimensions than its slot is none; that it doesn't fit is for others to say.
     """
     for slot in slots:
-        if "labels" in slot.shape and slot.name in arrays:
-            shape = arrays.layout.shapes[slot.name] if isinstance(arrays, Block) else arrays[slot.name].shape
-            if len(shape) == len(slot.shape):
-                return int(shape[slot.shape.index("labels")])
+        if "labels" in slot.shape and slot.name in arrays and arrays[slot.name].ndim == len(slot.shape):
+            return int(arrays[slot.name].shape[slot.shape.index("labels")])
     return None
 
 

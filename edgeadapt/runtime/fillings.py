@@ -51,7 +51,7 @@ class Fillings:
         def make() -> Filling:
             own = [fillings[row] for row in rows]
             alike = stacked_alike([each.own for each in own], self._lease.allocate)
-            if alike is not None and first.below is not None:
+            if alike is not None and first.below is not None:  # the base, as for every adapter
                 return first.below.replaced(alike)
             stacks = stacked([each.arrays for each in own], self._slots, self._lease.allocate)
             # What all rows share is on the device already.

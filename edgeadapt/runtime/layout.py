@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,101 +21,103 @@ Allocate: TypeAlias = "Callable[[Layout], Block]"
 
 _ALIGNED = 64
 """Bytes of a line of a processor's cache, and of its widest register: arrays lie a multiple of it apart."""
-_MAKING = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layout:
-    """Arrays side by side, the largest first, so that those of one size have one distance; see `layout`.
+    """Arrays side by side, the largest first, so that those of one length have one stride; see `layout`.
 
     Attributes:
         arrays: Name, shape and dtype of each, in the order in which they lie.
-        shapes: Shapes by name.
+        numbers: Where each stands in that order, by name.
         names: The names.
-        exact: The bytes of each.
-        sizes: How far from an array's start the next one's is.
-        starts: Where each starts, in one piece.
-        runs: The numbers of those whose bytes are not those of the one before.
-        size: Bytes of the whole piece.
-        bytes: Bytes of the arrays alone.
+        lengths: The bytes of each.
+        strides: How many bytes after an array's start the next one's is.
+        starts: The byte at which each starts, in one piece.
+        runs: The numbers of those whose length is not that of the one before.
+        span: Bytes of the whole piece.
+        nbytes: Bytes of the arrays alone.
     """
 
     arrays: tuple[tuple[str, tuple[int, ...], np.dtype[Any]], ...]
-    shapes: Mapping[str, tuple[int, ...]]
+    numbers: Mapping[str, int]
     names: frozenset[str]
-    exact: tuple[int, ...]
-    sizes: tuple[int, ...]
+    lengths: tuple[int, ...]
+    strides: tuple[int, ...]
     starts: tuple[int, ...]
     runs: tuple[int, ...]
-    size: int
-    bytes: int
+    span: int
+    nbytes: int
 
-    def times(self, rows: int) -> Layout:
+    def of_stacks(self, rows: int) -> Layout:
         """Returns the layout of stacks `(rows, ...)` of these arrays, `(1, ...)`; they lie in the same order."""
-        return _times(self, rows)
+        return _of_stacks(self, rows)
 
 
 class Block(Mapping[str, "Array"]):
-    """Arrays by name in one memory, in one piece of it or in several; made when one is first asked for.
+    """Arrays by name in one memory, in one piece of it or in several; each is made when it is first asked for.
 
     Attributes:
         layout: What they are, and how they lie within a piece.
-        parts: The numbers of those that begin a piece.
+        firsts: The numbers of those that begin a piece.
     """
 
-    __slots__ = ("_arrays", "_data", "_memory", "_starts", "layout", "parts")
+    __slots__ = ("_arrays", "_data", "_memory", "_starts", "firsts", "layout")
 
     def __init__(
-        self, layout: Layout, memory: Array, starts: Sequence[int] | None = None, parts: Sequence[int] = (0,)
+        self, layout: Layout, memory: Array, starts: Sequence[int] | None = None, firsts: Sequence[int] = (0,)
     ) -> None:
         """Takes where they lie.
 
         Args:
             layout: What they are.
-            memory: Bytes.
+            memory: Bytes, `(n,)` uint8.
             starts: Where in them each starts; None where they are one piece.
-            parts: The numbers of those that begin a piece.
+            firsts: The numbers of those that begin a piece.
         """
         self.layout = layout
-        self.parts = parts
+        self.firsts = firsts
         self._memory = memory
         self._data = memory.data
         self._starts = layout.starts if starts is None else starts
-        self._arrays: dict[str, Array] | None = None
+        self._arrays: dict[str, Array] = {}
 
     def __getitem__(self, name: str) -> Array:
         """Returns an array, the same one each time."""
-        if self._arrays is None:
-            made: dict[str, Array] = {
-                name: np.ndarray(shape, kind, self._data, start)
-                for (name, shape, kind), start in zip(self.layout.arrays, self._starts, strict=True)
-            }
-            with _MAKING:  # threads that make them at once take those of the first
-                self._arrays = made if self._arrays is None else self._arrays
-        return self._arrays[name]
+        found = self._arrays.get(name)
+        if found is None:
+            number = self.layout.numbers[name]
+            _, shape, kind = self.layout.arrays[number]
+            # Threads that make it at once take that of the first.
+            found = self._arrays.setdefault(name, np.ndarray(shape, kind, self._data, self._starts[number]))
+        return found
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.layout.shapes)
+        return iter(self.layout.numbers)
 
     def __len__(self) -> int:
-        return len(self.layout.shapes)
+        return len(self.layout.numbers)
 
     def __contains__(self, name: object) -> bool:
-        return name in self.layout.shapes
+        return name in self.layout.numbers
 
     def forget(self) -> None:
         """Lets the arrays go that were made, for what is kept and may never be asked for them again."""
-        self._arrays = None
+        self._arrays = {}
 
-    def part(self, number: int) -> memoryview:
-        """Returns the bytes of one array."""
+    def raw(self, number: int) -> memoryview:
+        """Returns the bytes of one array, `(n,)`."""
         start = self._starts[number]
-        return self._data[start : start + self.layout.exact[number]]
+        return self._data[start : start + self.layout.lengths[number]]
 
-    def run(self, first: int, end: int, size: int) -> Array:
-        """Returns the bytes of the arrays numbered `first` to `end`, of one piece and of one size, `(n, 1, size)`."""
-        start, apart = self._starts[first], self.layout.sizes[first]
-        return self._memory[start : start + (end - first) * apart].reshape(end - first, 1, apart)[:, :, :size]
+    def raw_run(self, first: int, end: int) -> Array:
+        """Returns the bytes of the arrays from number `first` to before `end`, of one piece and one length `n`.
+
+        Returns:
+            uint8 `(arrays, 1, n)`, in the memory of the arrays.
+        """
+        start, stride, length = self._starts[first], self.layout.strides[first], self.layout.lengths[first]
+        return self._memory[start : start + (end - first) * stride].reshape(end - first, 1, stride)[:, :, :length]
 
 
 def layout(wanted: Wanted) -> Layout:
@@ -126,26 +127,24 @@ def layout(wanted: Wanted) -> Layout:
 
 def side_by_side(wanted: Layout) -> Block:
     """Returns arrays that are not yet filled, in one piece of memory of their own."""
-    memory = np.empty(wanted.size, np.uint8)
-    return Block(wanted, memory)
+    return Block(wanted, np.empty(wanted.span, np.uint8))
 
 
 def stacked_alike(rows: Sequence[Mapping[str, Array]], allocate: Allocate) -> Block | None:
     """Returns stacks `(rows, ...)` of the rows' arrays, `(1, ...)`, or None where the rows are not of one layout.
 
-    Arrays of one size that lie in one piece are one copy.
+    Arrays of one length that lie in one piece are one copy.
     """
     blocks = [row for row in rows if isinstance(row, Block)]
     own = blocks[0].layout if blocks else None
     if own is None or len(blocks) < len(rows) or any(block.layout is not own for block in blocks):
         return None
-    stack = allocate(own.times(len(rows)))
-    exact = own.exact
-    cuts = sorted({*own.runs, *stack.parts, *(part for block in blocks for part in block.parts)})
-    for first, end in zip(cuts, [*cuts[1:], len(exact)], strict=True):
-        if size := exact[first]:
-            target = stack.run(first, end, len(rows) * size).reshape(end - first, len(rows), size)
-            np.concatenate([block.run(first, end, size) for block in blocks], axis=1, out=target)
+    stack = allocate(own.of_stacks(len(rows)))
+    cuts = sorted({*own.runs, *stack.firsts, *(first for block in blocks for first in block.firsts)})
+    for first, end in zip(cuts, [*cuts[1:], len(own.arrays)], strict=True):
+        if length := own.lengths[first]:
+            target = stack.raw_run(first, end).reshape(end - first, len(rows), length)
+            np.concatenate([block.raw_run(first, end) for block in blocks], axis=1, out=target)
     return stack
 
 
@@ -155,17 +154,27 @@ def _laid(wanted: frozenset[tuple[str, tuple[int, ...], np.dtype[Any]]]) -> Layo
 
 
 @lru_cache(maxsize=256)
-def _times(one: Layout, rows: int) -> Layout:
+def _of_stacks(one: Layout, rows: int) -> Layout:
     return _ordered([(name, (rows, *shape[1:]), kind) for name, shape, kind in one.arrays])
 
 
 def _ordered(arrays: Sequence[tuple[str, tuple[int, ...], np.dtype[Any]]]) -> Layout:
-    exact = tuple(_bytes(shape, kind) for _, shape, kind in arrays)
-    sizes = tuple(-(-size // _ALIGNED) * _ALIGNED for size in exact)
-    *starts, end = accumulate(sizes, initial=0)
-    runs = tuple(index for index, size in enumerate(exact) if index == 0 or size != exact[index - 1])
-    shapes = {name: shape for name, shape, _ in arrays}
-    return Layout(tuple(arrays), shapes, frozenset(shapes), exact, sizes, tuple(starts), runs, end, sum(exact))
+    lengths = tuple(_bytes(shape, kind) for _, shape, kind in arrays)
+    strides = tuple(-(-length // _ALIGNED) * _ALIGNED for length in lengths)
+    *starts, end = accumulate(strides, initial=0)
+    runs = tuple(number for number, length in enumerate(lengths) if number == 0 or length != lengths[number - 1])
+    numbers = {name: number for number, (name, _, _) in enumerate(arrays)}
+    return Layout(
+        arrays=tuple(arrays),
+        numbers=numbers,
+        names=frozenset(numbers),
+        lengths=lengths,
+        strides=strides,
+        starts=tuple(starts),
+        runs=runs,
+        span=end,
+        nbytes=sum(lengths),
+    )
 
 
 def _bytes(shape: Sequence[int], kind: np.dtype[Any]) -> int:

@@ -11,7 +11,7 @@ from edgeadapt.errors import BundleError, ConfigError, nearest
 from edgeadapt.runtime.adapters import NONE, read_base
 from edgeadapt.runtime.memory import bytes_of
 from edgeadapt.runtime.provider import MemoryMode, Opening, ProviderName, open_model
-from edgeadapt.runtime.reading import found
+from edgeadapt.runtime.reading import known_in
 from edgeadapt.runtime.session import Session
 from edgeadapt.runtime.signature import check_signature, check_version
 from edgeadapt.runtime.store import AdapterStore
@@ -103,7 +103,7 @@ def load(
         encoder, _ = open_model(folder / manifest.generation.encoder.file, opening)
     check_signature(model, manifest, encoder)
     base = read_base(folder, home, record, manifest, device)
-    known = found((name for name in names if name != NONE), adapters)
+    known = known_in(adapters, (name for name in names if name != NONE))
     return Session(
         folder, manifest, model, device, AdapterStore(base, manifest, known, budget, verify=verify != "none"), encoder
     )

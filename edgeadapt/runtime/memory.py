@@ -121,7 +121,7 @@ class Memory:
         """Returns arrays for what is held next, not yet filled; within a budget, room is made for them first."""
         if self._arena is None or self.limit is None:
             return side_by_side(wanted)
-        for room in (wanted.bytes, 2 * wanted.bytes):  # twice as much where gaps are too small
+        for room in (wanted.nbytes, 2 * wanted.nbytes):  # twice as much where gaps are too small
             if room <= self.limit:
                 with self._lock:
                     # What other threads were given, and do not hold yet.

@@ -68,8 +68,8 @@ class Known:
         return Path(self.path)
 
 
-def found(names: Iterable[str], home: Path) -> list[Known]:
-    """Returns adapters that were found in a bundle, in the folder of all its adapters."""
+def known_in(home: Path, names: Iterable[str]) -> list[Known]:
+    """Returns the adapters of these names, found in `home`, the folder of all adapters of a bundle."""
     start = f"{home}{os.sep}"
     return [Known(name, start + name, listed=True) for name in names]
 

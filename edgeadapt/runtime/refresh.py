@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from edgeadapt.errors import BundleError, EdgeAdaptError
 from edgeadapt.runtime.adapters import NONE, LoadedAdapter
-from edgeadapt.runtime.reading import Known, Stamp, found, stamp_of
+from edgeadapt.runtime.reading import Known, Stamp, known_in, stamp_of
 from edgeadapt.runtime.store import AdapterStore
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def refresh(folder: Path, manifest: Manifest, store: AdapterStore) -> Refreshed:
     new = [name for name in there if name not in known and name not in store.hidden]
     gone = dict.fromkeys(each for each in known.values() if each.listed and each.name not in there)
     put: list[tuple[Known, LoadedAdapter | None, Stamp]] = [
-        (each, None, Stamp()) for each in found(new, folder / ADAPTERS)
+        (each, None, Stamp()) for each in known_in(folder / ADAPTERS, new)
     ]
     replaced: list[Known] = []
     failed: dict[str, EdgeAdaptError] = {}

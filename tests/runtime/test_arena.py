@@ -69,17 +69,21 @@ def test_an_array_goes_between_gaps_and_one_piece_into_the_hole_of_its_size() ->
     exact = arena.arrays(wanted((32,)))
     assert arena.arrays(wanted((48,))) is not None  # so the one of three was left whole
     spread = filled(arena.arrays(wanted((16,), (16,), (16,), (16,), (16,))), 2.0)
-    assert spread.parts == [0, 3]
+    assert spread.firsts == [0, 3]
     exact = filled(exact, 1.0)
     assert all((array == 2.0).all() for array in spread.values())
 
 
 def test_arrays_without_elements_leave_no_trace() -> None:
     arena = Arena(4 * LINE)
-    for _ in range(3):
-        held = arena.arrays(wanted((16,), (16,)))
-        assert filled(arena.arrays(wanted((0, 3), (0,))), 1.0)["0"].shape == (0, 3)
-        del held
+    before = arena.arrays(wanted((16,), (16,)))
+    empty = filled(arena.arrays(wanted((0, 3), (0,))), 1.0)
+    assert empty["0"].shape == (0, 3)
+    after = arena.arrays(wanted((16,), (16,)))
+    del empty
+    assert arena.used() == 4 * LINE
+    assert arena._holes == []
+    del before, after
     assert arena.used() == 0
     assert arena._holes == [(0, 4 * LINE)]
 
@@ -107,7 +111,7 @@ def test_at_random_nothing_overlaps() -> None:
 
 def test_room_is_made_before_and_what_others_were_given_counts() -> None:
     piece = wanted((1 << 16,))
-    size = piece.bytes
+    size = piece.nbytes
     memory = Memory(2 * size)
     for key in ("a", "b"):
         arrays = memory.allocate(piece)
@@ -123,7 +127,7 @@ def test_room_is_made_before_and_what_others_were_given_counts() -> None:
 
 def test_all_that_others_were_given_counts() -> None:
     piece = wanted((1 << 16,))
-    size = piece.bytes
+    size = piece.nbytes
     memory = Memory(4 * size)
     for key in ("a", "b"):
         arrays = memory.allocate(piece)

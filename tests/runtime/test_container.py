@@ -62,7 +62,7 @@ def test_arrays_that_lie_in_each_other(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(bytes(range(16)))
     kind = np.dtype(np.uint8)
     own = layout({"a": ((9,), kind), "b": ((2, 2), kind), "c": ((5,), kind)})
-    assert list(own.shapes) == ["a", "c", "b"]
+    assert list(own.numbers) == ["a", "c", "b"]
     found = read_places(tmp_path / "file", Places(own, ((2, 0), (4, 2), (6, 1))), side_by_side)
     assert {name: array.ravel().tolist() for name, array in found.items()} == {
         "a": [*range(2, 11)],
