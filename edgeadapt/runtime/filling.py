@@ -41,7 +41,7 @@ class Filling:
     def arrays(self) -> Mapping[str, Array]:
         """On the host, `(rows, ...)`; stacks and blends are made of these. The same ones each time."""
         if self._arrays is None:
-            self._arrays = self.own if self.below is None else {**self.below.arrays, **self.own}
+            self._arrays = self.own if self.below is None else {**self.below.arrays, **dict(self.own.items())}
         return self._arrays
 
     def labels(self, slots: Sequence[Slot]) -> int | None:

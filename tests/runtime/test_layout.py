@@ -53,7 +53,8 @@ def test_the_same_arrays_are_one_layout() -> None:
     assert (one.nbytes, one.span, one.starts) == (30, 128, (0, 64))
 
 
-def test_threads_that_ask_at_once_get_the_same_array(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("ask", [lambda block: block["7"], lambda block: dict(block.items())["7"]])
+def test_threads_that_ask_at_once_get_the_same_array(ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     block, threads = side_by_side(some(0)), 4
     all_make_it = threading.Barrier(threads, timeout=30)
 
@@ -63,7 +64,7 @@ def test_threads_that_ask_at_once_get_the_same_array(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(module, "np", SimpleNamespace(ndarray=made))
     with ThreadPoolExecutor(threads) as pool:
-        found = list(pool.map(lambda _: block["7"], range(threads)))
+        found = list(pool.map(lambda _: ask(block), range(threads)))
     assert all(each is block["7"] for each in found)
 
 
